@@ -1,0 +1,16 @@
+# Third-party libraries, all from Debian 12. Which module may use which is written in
+# docs/layers.md and checked by tests/layers/check_layers.py.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(CURL REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(prometheus-cpp REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(simdjson REQUIRED)
+foreach(_lib snappy libisal libxxhash libzstd liblz4 zlib re2)
+  string(TOUPPER "${_lib}" _name)
+  pkg_check_modules(${_name} REQUIRED IMPORTED_TARGET GLOBAL ${_lib})
+endforeach()

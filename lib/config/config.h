@@ -1,0 +1,169 @@
+// The whole configuration as plain structs. Field names are the YAML keys; the initialisers are the
+// defaults, the only place they stand. Filled by config/load.h; nothing else parses or validates.
+// Every bound of a queue, buffer, wait or table that a user may set is in here.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+
+namespace forebay::config {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// What a 2xx promises: sync = fdatasync'ed, write = handed to the kernel, none = in memory.
+enum class Durability { kSync, kWrite, kNone };
+
+struct Storage {
+  std::string dir = "./data";     // journal/, segments/, batches/, quarantine/ below it
+  ByteCount max_disk = GiB(10);   // of everything below dir, file sinks' output not counted
+  ByteCount reserve = MiB(64);    // kept free on the volume for manifests and clean ends
+};
+
+struct Tls {
+  std::string cert_file;       // PEM; empty: plain HTTP
+  std::string key_file;        // PEM
+  std::string client_ca_file;  // PEM; set: clients must present a certificate that it signed
+  std::string min_version = "1.2";  // 1.2 | 1.3
+  bool enabled() const { return !cert_file.empty(); }
+};
+
+// Who may call. Files are re-read on reload. Empty: everyone.
+struct Auth {
+  std::string basic_file;   // lines `user:password` (plain) or `user:{SHA256}<hex>`
+  std::string bearer_file;  // lines of tokens, optionally `name:token`
+  bool enabled() const { return !basic_file.empty() || !bearer_file.empty(); }
+};
+
+struct Listen {
+  std::string ingest = "127.0.0.1:9090";  // host:port; host empty or 0.0.0.0 or [::] for all; port 0: any
+  std::string admin = "127.0.0.1:9091";
+  Tls tls;         // of the ingest port
+  Auth auth;       // of the ingest port
+  Tls admin_tls;   // of the admin port
+  Auth admin_auth; // of the admin port; /livez, /readyz and /startupz stay open
+};
+
+struct Http {
+  uint32_t io_threads = 0;               // 0: one per core
+  uint32_t max_connections = 10'000;     // per port; more are answered 503 and closed
+  ByteCount max_header = KiB(16);
+  ByteCount max_body = MiB(32);          // compressed, as sent; more: 413
+  ByteCount max_decoded_body = MiB(32);  // after decompression; more: 413
+  milliseconds header_timeout = seconds(10);
+  milliseconds body_timeout = seconds(30);
+  milliseconds idle_timeout = minutes(5);
+  milliseconds write_timeout = seconds(30);
+};
+
+struct Generation {
+  milliseconds max_age = seconds(60);
+  ByteCount max_memory = MiB(256);   // columns of the open and the sealing generations together
+  ByteCount max_journal = MiB(256);  // of one journal file
+};
+
+struct Batch {
+  ByteCount min_bytes = MB(100);  // uncompressed row bytes; from here on a batch goes at once
+  ByteCount max_bytes = GB(1);    // never more in a batch
+  milliseconds max_age = minutes(5);
+  uint32_t max_segments = 256;    // of one batch
+};
+
+struct Upload {
+  uint32_t workers = 2;                        // batches uploaded at the same time
+  uint32_t oldest_share_percent = 20;          // of the workers' picks under backlog; others: newest first
+  milliseconds retry_initial = milliseconds(500);
+  milliseconds retry_max = minutes(5);
+};
+
+// One Prometheus relabel_config; names, semantics and defaults are Prometheus'.
+struct RelabelConfig {
+  std::vector<std::string> source_labels;
+  std::string separator = ";";
+  std::string regex = "(.*)";     // anchored on both ends
+  uint64_t modulus = 0;
+  std::string target_label;
+  std::string replacement = "$1";
+  std::string action = "replace"; // replace keep drop keepequal dropequal hashmod labelmap labeldrop labelkeep lowercase uppercase
+  std::string position;           // "file:line:column" where it stands, for errors at run time
+};
+
+// A label that becomes a string column of its own. Matched case-insensitively.
+struct LiftLabel {
+  std::string name;
+  std::string column;  // empty: the name in ProperCase
+};
+
+struct FileSink {
+  std::string root;
+  int compression_level = 1;  // ISA-L gzip, 0 to 3
+};
+
+// Exactly one member is set.
+struct Sink {
+  std::string name;  // unique within the database; empty: the kind
+  std::optional<FileSink> file;
+};
+
+struct Database {
+  std::string name;  // ASCII letters and digits
+  std::vector<RelabelConfig> relabel_configs;  // after the global ones, for series of this database
+  std::vector<LiftLabel> lift_labels;
+  std::vector<Sink> sinks;  // every one gets every batch
+};
+
+struct RemoteWrite {
+  std::vector<std::string> paths = {"/api/v1/write", "/receive", "/remote_write"};
+  std::vector<RelabelConfig> relabel_configs;        // first, for every series
+  std::string database_label = "adxmon_database";    // names the database of a series; empty: off
+  std::vector<std::string> drop_label_prefixes = {"adxmon_"};  // labels that never reach the rows
+  std::string tenant_header = "X-Scope-OrgID";       // the tenant; a database of that name takes its series
+  std::string default_database;                      // empty: the first of `databases`
+  std::string exemplars_table = "Exemplars";
+  std::string histograms_table = "NativeHistograms";
+  std::string metadata_table = "MetricMetadata";
+  milliseconds max_future = milliseconds(0);         // samples further ahead are refused; 0: accepted
+  milliseconds max_past = milliseconds(0);           // samples older are refused; 0: accepted
+  bool drop_nan = false;                             // leave out NaN and stale markers, counted
+};
+
+struct Limits {
+  uint64_t series_max = 2'000'000;         // series known at once
+  ByteCount series_bytes = GiB(1);         // memory of their labels
+  uint32_t series_idle_generations = 5;    // unused for so many: forgotten
+  uint32_t tables_max = 50'000;
+  uint32_t labels_per_series = 256;
+  ByteCount label_name_bytes = KiB(1);
+  ByteCount label_value_bytes = KiB(64);
+  ByteCount in_flight_bodies = MiB(128);   // compressed bodies held at once; more: 503
+  milliseconds commit_timeout = seconds(10);  // wait for the group commit; more: 503
+  milliseconds shutdown_timeout = seconds(30);
+};
+
+struct Log {
+  std::string level = "info";     // debug info warn error
+  std::string format = "logfmt";  // logfmt json
+};
+
+struct Config {
+  Storage storage;
+  Listen listen;
+  Http http;
+  Durability durability = Durability::kSync;
+  Generation generation;
+  Batch batch;
+  Upload upload;
+  RemoteWrite remote_write;
+  Limits limits;
+  Log log;
+  std::vector<Database> databases;  // empty in the file: one, "Metrics", with a file sink below ./data/out
+  std::vector<std::string> warnings;  // of loading: adx-mon flags without a meaning yet and the like
+};
+
+}  // namespace forebay::config
