@@ -1,0 +1,116 @@
+// The sealed segments of this node: which exist, who works on them, how many bytes they hold.
+//
+// A segment is added when its generation is committed (or found at start), and leaves by DeleteSegments.
+// It has one owner at a time: Take gives a move-only lease; a lease that is destroyed gives the segment back.
+// Files: <storage.dir>/segments/<name>. Memory: about 300 B a segment.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "io/file_system.h"
+#include "wal/segment_name.h"
+
+namespace forebay::wal {
+
+struct SegmentInfo {
+  SegmentName name;
+  std::string file_name;    // of name
+  uint64_t file_bytes = 0;
+  uint64_t rows = 0;
+  uint64_t row_bytes = 0;   // uncompressed CSV, upper bound
+  int64_t min_timestamp = 0;  // Unix ms; 0 when unknown
+  int64_t max_timestamp = 0;
+  UnixMillis created;       // sealed at, wall clock
+  MonotonicTime known_since;  // for ages: sealed or found at start by this process
+};
+
+class SegmentStore;
+
+// The right to read and delete one segment. Movable; gives the segment back when destroyed.
+class SegmentLease {
+ public:
+  SegmentLease() = default;
+  SegmentLease(SegmentLease&& other) noexcept;
+  SegmentLease& operator=(SegmentLease&& other) noexcept;
+  ~SegmentLease();
+
+  const SegmentInfo& info() const { return info_; }
+  const std::string& path() const { return path_; }
+  // Gives the segment back now.
+  void Release();
+
+ private:
+  friend class SegmentStore;
+  SegmentStore* store_ = nullptr;
+  SegmentInfo info_;
+  std::string path_;
+};
+
+// What waits of one table, for the batch policy.
+struct TableBacklog {
+  std::string key;  // "<database>_<table>[_<hash>]"
+  std::vector<SegmentInfo> segments;  // free ones (no lease), by id
+};
+
+struct StoreTotals {
+  uint64_t segments = 0;
+  uint64_t file_bytes = 0;
+  uint64_t rows = 0;
+  uint64_t row_bytes = 0;
+};
+
+class SegmentStore {
+ public:
+  SegmentStore(io::FileSystem& fs, const Clock& clock, std::string directory);
+
+  // Lists the directory and adds every segment whose summary can be read; others are added after a scan by
+  // FinishScan (rows unknown until then). Files that are not segments are left alone and reported in the log.
+  // Called once, before any other thread; after the scrap of uncommitted generations was deleted.
+  Status LoadExisting();
+
+  // Threads: any, all below.
+  void Add(std::vector<SegmentInfo> segments) EXCLUDES(mutex_);
+  std::vector<TableBacklog> Backlog() const EXCLUDES(mutex_);
+  // Errors: kNotFound (gone), kFailedPrecondition (somebody else has it).
+  Result<SegmentLease> Take(const std::string& file_name) EXCLUDES(mutex_);
+  // Removes the files and makes that durable. What could not be removed stays leased and is an error.
+  Status DeleteSegments(std::vector<SegmentLease> leases) EXCLUDES(mutex_);
+
+  StoreTotals Totals() const EXCLUDES(mutex_);
+  // Rows pending per database.
+  std::map<std::string, uint64_t> PendingRows() const EXCLUDES(mutex_);
+  // Changes with every Add, release and deletion; returns at a change from `seen` or at the deadline.
+  uint64_t WaitForChange(uint64_t seen, MonotonicTime deadline) const EXCLUDES(mutex_);
+  uint64_t version() const EXCLUDES(mutex_);
+  // Wakes all who wait.
+  void Notify() EXCLUDES(mutex_);
+
+  const std::string& directory() const { return directory_; }
+  io::FileSystem& fs() const { return fs_; }
+
+ private:
+  friend class SegmentLease;
+  struct Entry {
+    SegmentInfo info;
+    bool leased = false;
+  };
+  void GiveBack(const std::string& file_name) EXCLUDES(mutex_);
+
+  io::FileSystem& fs_;
+  const Clock& clock_;
+  const std::string directory_;
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  uint64_t version_ GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Entry> segments_ GUARDED_BY(mutex_);  // by file name: table key, then id
+  StoreTotals totals_ GUARDED_BY(mutex_);
+};
+
+}  // namespace forebay::wal
