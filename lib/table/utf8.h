@@ -1,0 +1,13 @@
+// UTF-8 validation of names and values from outside.
+#pragma once
+
+#include <string_view>
+
+namespace forebay::table {
+
+// True when the bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no
+// surrogates, nothing above U+10FFFF). Empty is valid. ASCII is tested 16 bytes at a time. Threads:
+// any.
+bool IsValidUtf8(std::string_view text);
+
+}  // namespace forebay::table
