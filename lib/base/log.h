@@ -1,12 +1,16 @@
-// The log: one line per event, logfmt or JSON, on standard error. Levels by what an operator must do:
-// error = act now, warn = look soon, info = life cycle, debug = for developers. spdlog stays in log.cc.
+// The log: one line per event, logfmt or JSON, on standard error. Levels by what an operator must
+// do: error = act now, warn = look soon, info = life cycle, debug = for developers. spdlog stays in
+// log.cc.
 #pragma once
 
 #include <fmt/core.h>
 
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+
+#include "base/time.h"
 
 namespace forebay {
 
@@ -29,6 +33,17 @@ struct LogField {
 // Writes `time level msg key=value ...`. At most 10 lines a second of the same message text are
 // written; a line then says how many were left out. Threads: any.
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+
+// The line that Log writes, without the newline. left_out: lines of this message not written before
+// it. Shape: control bytes, quotes and backslashes are escaped; bytes that are not UTF-8 become
+// U+FFFD in JSON, so that a line is always one valid document. Threads: any.
+std::string FormatLogLine(LogFormat format, UnixMillis time, LogLevel level,
+                          std::string_view message, std::initializer_list<LogField> fields,
+                          int64_t left_out = 0);
+
+// Sends lines to `sink` in place of standard error, for tests; an empty function goes back. The
+// sink is called under a lock and must not log. Threads: any.
+void RedirectLog(std::function<void(LogLevel, std::string_view line)> sink);
 
 inline void LogDebug(std::string_view message, std::initializer_list<LogField> fields = {}) {
   if (LogEnabled(LogLevel::kDebug)) Log(LogLevel::kDebug, message, fields);

@@ -135,17 +135,19 @@ Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
 }
 
 std::string FormatDuration(std::chrono::milliseconds duration) {
-  int64_t rest = duration.count();
-  if (rest == 0) return "0s";
+  if (duration.count() == 0) return "0s";
   std::string text;
-  if (rest < 0) {
+  // Unsigned, so that the least int64 has a magnitude too.
+  auto rest = static_cast<uint64_t>(duration.count());
+  if (duration.count() < 0) {
     text = "-";
-    rest = -rest;
+    rest = 0 - rest;
   }
   for (const DurationUnit& unit : kDurationUnits) {
-    if (rest >= unit.millis) {
-      text += fmt::format("{}{}", rest / unit.millis, unit.name);
-      rest %= unit.millis;
+    const auto millis = static_cast<uint64_t>(unit.millis);
+    if (rest >= millis) {
+      text += fmt::format("{}{}", rest / millis, unit.name);
+      rest %= millis;
     }
   }
   return text;

@@ -34,7 +34,8 @@ std::string FormatByteCount(ByteCount bytes);
 // Shape: one or more <number><unit>, units ms s m h d ("90s", "1h30m"); "0" alone is legal.
 // Errors: kInvalidArgument. Threads: any.
 Result<std::chrono::milliseconds> ParseDuration(std::string_view text);
-// "1m", "90s", "1h30m", "250ms"; largest units that are exact.
+// The form with the largest units, each at most once: "1m", "1m30s", "1d1h", "250ms", "0s".
+// ParseDuration reads it back; a negative one starts with "-", which ParseDuration does not take.
 std::string FormatDuration(std::chrono::milliseconds duration);
 
 }  // namespace forebay
