@@ -7,7 +7,7 @@
 //
 // Who keeps a ref alive: a request enters a WAL generation before its first Find and stays in it until its
 // samples are in the generation's columns. EvictIdle hides a series (its keys are gone) and remembers the
-// generation that is open then; the ref itself, its symbols and old index arrays are freed by
+// generation that is open afterwards; the ref itself, its symbols and old index arrays are freed by
 // ReleaseUpTo(g), called when g is sealed, since every request that could have seen them is over.
 //
 // Limits: Options::max_series, Options::max_bytes. Hash collisions: 96 bits of XXH3-128 under a seed that
@@ -19,10 +19,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "base/byte_buffer.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "table/labels.h"
@@ -58,7 +60,7 @@ struct SeriesView {
   int64_t series_id = 0;
   ShapeId shape = 0;
   std::span<const SymbolId> values;  // one per label of the shape, then one per lifted column
-  uint32_t row_prefix_bytes = 0;     // bytes of a row without timestamp and value
+  uint32_t row_prefix_bytes = 0;     // upper bound of a row's bytes without its value
 };
 
 class SeriesTable {
@@ -85,7 +87,7 @@ class SeriesTable {
   // a limit is reached; known series are never refused. Threads: any.
   Result<SeriesRef> Add(SeriesKey key, const NewSeries& series, uint64_t generation) EXCLUDES(mutex_);
   // Makes `key` lead to kDroppedSeries until the next eviction. Threads: any.
-  void AddDropped(SeriesKey key, uint64_t generation) EXCLUDES(mutex_);
+  void AddDropped(SeriesKey key) EXCLUDES(mutex_);
 
   // Threads: any, for a live ref.
   SeriesView Get(SeriesRef ref) const;
@@ -99,11 +101,14 @@ class SeriesTable {
 
   // Notes that a sealed generation held samples of the series. Threads: the sealer.
   void MarkUsed(SeriesRef ref, uint64_t generation);
-  // Hides series last used before `idle_before` and every dropped key. `open_generation` is the newest that
-  // a running request may be in. Returns how many series. Threads: the sealer.
-  uint64_t EvictIdle(uint64_t idle_before, uint64_t open_generation) EXCLUDES(mutex_);
+  // Hides series last used before `idle_before`, and with them every dropped key. Returns how many series.
+  // Threads: the sealer.
+  uint64_t EvictIdle(uint64_t idle_before) EXCLUDES(mutex_);
   // Hides all keys, so that new rules apply at once; series stay until idle. Threads: any.
-  void ForgetKeys(uint64_t open_generation) EXCLUDES(mutex_);
+  void ForgetKeys() EXCLUDES(mutex_);
+  // The generation that requests enter from now on. Must be called before the first of them enters, and a
+  // request must pass a sequentially consistent fence between entering and its first Find. Threads: any.
+  void SetOpenGeneration(uint64_t generation);
   // Frees what was hidden while `sealed_generation` or an older one was open. Threads: the sealer.
   void ReleaseUpTo(uint64_t sealed_generation) EXCLUDES(mutex_);
 
@@ -118,6 +123,7 @@ class SeriesTable {
   struct Shape;
   struct ShapeChunk;
   struct Retired;
+  struct RebuildOptions;
 
   static constexpr uint32_t kChunkEntries = 8192;
   static constexpr uint32_t kMaxEntryChunks = 8192;
@@ -127,8 +133,11 @@ class SeriesTable {
   Entry& At(SeriesRef ref) const;
   Shape& ShapeAt(ShapeId shape) const;
   SeriesKey CanonicalKey(const NewSeries& series) REQUIRES(mutex_);
-  void InsertKey(SeriesKey key, SeriesRef ref, uint64_t generation) REQUIRES(mutex_);
-  void RebuildIndex(size_t capacity, bool keep_dropped, uint64_t open_generation) REQUIRES(mutex_);
+  void InsertKey(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
+  void InsertAlias(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
+  void RebuildIndex(size_t capacity, RebuildOptions options) REQUIRES(mutex_);
+  void Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> hidden) REQUIRES(mutex_);
+  uint32_t RowPrefixBytes(const NewSeries& series) REQUIRES(mutex_);
   SeriesRef AllocateRef() REQUIRES(mutex_);
   ShapeId AcquireShape(std::span<const Label> labels) REQUIRES(mutex_);
   void ReleaseShape(ShapeId shape) REQUIRES(mutex_);
@@ -137,6 +146,8 @@ class SeriesTable {
   const Options options_;
   const uint64_t seed_;
   std::atomic<Index*> index_;
+  std::atomic<uint64_t> index_bytes_;
+  std::atomic<uint64_t> open_generation_{0};
   std::array<std::atomic<EntryChunk*>, kMaxEntryChunks> entries_{};
   std::array<std::atomic<ShapeChunk*>, kMaxShapeChunks> shapes_{};
   std::atomic<uint32_t> next_ref_{0};
@@ -150,7 +161,9 @@ class SeriesTable {
   std::vector<ShapeId> free_shapes_ GUARDED_BY(mutex_);
   std::unordered_map<std::string, ShapeId> shape_ids_ GUARDED_BY(mutex_);
   std::vector<Retired> retired_ GUARDED_BY(mutex_);
+  uint64_t dropped_keys_ GUARDED_BY(mutex_) = 0;
   std::string scratch_ GUARDED_BY(mutex_);
+  ByteBuffer render_ GUARDED_BY(mutex_);
 };
 
 }  // namespace forebay::table

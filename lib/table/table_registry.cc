@@ -9,7 +9,7 @@
 namespace forebay::table {
 
 struct TableRegistry::Chunk {
-  std::array<TableInfo, kChunkTables> tables;
+  std::array<std::unique_ptr<const TableInfo>, kChunkTables> tables;
 };
 
 TableRegistry::TableRegistry(uint32_t max_tables)
@@ -32,11 +32,9 @@ Result<TableId> TableRegistry::Intern(std::string_view database, std::string_vie
   }
   std::atomic<Chunk*>& slot = chunks_[id / kChunkTables];
   if (slot.load(std::memory_order_relaxed) == nullptr) slot.store(new Chunk, std::memory_order_release);
-  TableInfo& info = slot.load(std::memory_order_relaxed)->tables[id % kChunkTables];
-  info.database = database;
-  info.name = name;
-  info.schema = schema;
-  info.key = key;
+  slot.load(std::memory_order_relaxed)->tables[id % kChunkTables] =
+      std::make_unique<const TableInfo>(
+          TableInfo{std::string(database), std::string(name), schema, key});
   ids_.emplace(std::move(key), id);
   size_.store(id + 1, std::memory_order_release);
   return id;
@@ -44,7 +42,7 @@ Result<TableId> TableRegistry::Intern(std::string_view database, std::string_vie
 
 const TableInfo& TableRegistry::Get(TableId id) const {
   FOREBAY_CHECK(id < size());
-  return chunks_[id / kChunkTables].load(std::memory_order_acquire)->tables[id % kChunkTables];
+  return *chunks_[id / kChunkTables].load(std::memory_order_acquire)->tables[id % kChunkTables];
 }
 
 }  // namespace forebay::table

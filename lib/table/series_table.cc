@@ -1,0 +1,412 @@
+#include "table/series_table.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <random>
+
+#include "base/check.h"
+#include "table/csv_row.h"
+#include "table/json_text.h"
+#include "table/number_text.h"
+
+namespace forebay::table {
+namespace {
+
+constexpr size_t kInitialSlots = 4096;
+// Keys that may lead to one series, besides its canonical one. A sender that shuffles its labels would
+// otherwise grow the index for ever; beyond this its requests take the slow path.
+constexpr uint8_t kMaxKeysPerSeries = 8;
+// An eviction without an idle series still clears dropped keys when there are so many.
+constexpr uint64_t kDroppedKeysKept = 100'000;
+constexpr uint64_t kCanonicalDomain = 0x63616e6f6e69636c;
+
+uint64_t MakeTag(SeriesKey key, SeriesRef ref) { return ((key.high >> 32) << 32) | (ref + 1); }
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+}  // namespace
+
+// Sixteen bytes, so that four share a cache line. `tag` is zero in an empty slot; it is stored last and
+// loaded first, so that a reader that sees it sees `low` as well.
+struct SeriesTable::Slot {
+  std::atomic<uint64_t> low{0};
+  std::atomic<uint64_t> tag{0};  // upper half: 32 bits of the key; lower half: ref + 1 (dropped: 0xffffffff)
+};
+
+struct SeriesTable::Index {
+  explicit Index(size_t capacity) : mask(capacity - 1), slots(new Slot[capacity]) {}
+  const size_t mask;
+  size_t used = 0;  // changed under the table's mutex
+  std::unique_ptr<Slot[]> slots;
+
+  // Readers may look on: the tag goes last.
+  void Insert(uint64_t low, uint64_t tag) {
+    size_t i = low & mask;
+    while (slots[i].tag.load(std::memory_order_relaxed) != 0) i = (i + 1) & mask;
+    slots[i].low.store(low, std::memory_order_relaxed);
+    slots[i].tag.store(tag, std::memory_order_release);
+    ++used;
+  }
+};
+
+struct SeriesTable::Entry {
+  SeriesKey canonical;
+  int64_t series_id = 0;
+  TableId table = 0;
+  ShapeId shape = 0;
+  std::unique_ptr<SymbolId[]> values;
+  uint32_t value_count = 0;
+  uint32_t row_prefix_bytes = 0;
+  std::atomic<uint64_t> last_used{0};
+  enum class State : uint8_t { kFree, kLive, kHidden } state = State::kFree;
+  uint8_t keys = 0;  // that lead here, without the canonical one
+};
+
+struct SeriesTable::RebuildOptions {
+  bool keep_dropped = true;
+  std::vector<SeriesRef> hidden = {};  // just hidden, to be freed with the old index
+};
+
+struct SeriesTable::EntryChunk {
+  std::array<Entry, kChunkEntries> entries;
+};
+
+struct SeriesTable::Shape {
+  std::unique_ptr<SymbolId[]> names;
+  uint32_t name_count = 0;
+  uint64_t references = 0;
+};
+
+struct SeriesTable::ShapeChunk {
+  std::array<Shape, kChunkShapes> shapes;
+};
+
+// Something hidden that requests of `generation` or older may still see.
+struct SeriesTable::Retired {
+  uint64_t generation = 0;
+  std::unique_ptr<Index> index;
+  std::vector<SeriesRef> refs;
+};
+
+SeriesTable::SeriesTable(const Options& options)
+    : options_(options),
+      seed_(options.hash_seed != 0 ? options.hash_seed : RandomSeed()),
+      index_(new Index(kInitialSlots)),
+      index_bytes_(kInitialSlots * sizeof(Slot)) {}
+
+SeriesTable::~SeriesTable() {
+  delete index_.load();
+  for (auto& chunk : entries_) delete chunk.load();
+  for (auto& chunk : shapes_) delete chunk.load();
+}
+
+SeriesTable::Entry& SeriesTable::At(SeriesRef ref) const {
+  return entries_[ref / kChunkEntries].load(std::memory_order_acquire)->entries[ref % kChunkEntries];
+}
+
+SeriesTable::Shape& SeriesTable::ShapeAt(ShapeId shape) const {
+  return shapes_[shape / kChunkShapes].load(std::memory_order_acquire)->shapes[shape % kChunkShapes];
+}
+
+SeriesKey SeriesTable::HashKey(std::string_view bytes, uint64_t domain) const {
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed_ ^ domain);
+  return {hash.low64, hash.high64};
+}
+
+void SeriesTable::Prefetch(SeriesKey key) const {
+  const Index* index = index_.load(std::memory_order_acquire);
+  __builtin_prefetch(&index->slots[key.low & index->mask]);
+}
+
+SeriesRef SeriesTable::Find(SeriesKey key) const {
+  const Index* index = index_.load(std::memory_order_acquire);
+  const uint64_t upper = key.high >> 32;
+  for (size_t i = key.low & index->mask;; i = (i + 1) & index->mask) {
+    const uint64_t tag = index->slots[i].tag.load(std::memory_order_acquire);
+    if (tag == 0) return kUnknownSeries;
+    if ((tag >> 32) == upper && index->slots[i].low.load(std::memory_order_relaxed) == key.low) {
+      return static_cast<SeriesRef>(tag) - 1;
+    }
+  }
+}
+
+void SeriesTable::InsertKey(SeriesKey key, SeriesRef ref) {
+  Index* index = index_.load(std::memory_order_relaxed);
+  if ((index->used + 1) * 2 > index->mask + 1) {
+    RebuildIndex((index->mask + 1) * 2, {.keep_dropped = true});
+    index = index_.load(std::memory_order_relaxed);
+  }
+  index->Insert(key.low, MakeTag(key, ref));
+}
+
+void SeriesTable::InsertAlias(SeriesKey key, SeriesRef ref) {
+  Entry& entry = At(ref);
+  if (entry.keys >= kMaxKeysPerSeries) return;
+  ++entry.keys;
+  InsertKey(key, ref);
+}
+
+// Copies the keys of live series to a new array; readers go over to it at their next look-up.
+void SeriesTable::RebuildIndex(size_t capacity, RebuildOptions options) {
+  auto fresh = std::make_unique<Index>(capacity);
+  Index* old = index_.load(std::memory_order_relaxed);
+  for (size_t i = 0; i <= old->mask; ++i) {
+    const uint64_t tag = old->slots[i].tag.load(std::memory_order_relaxed);
+    if (tag == 0) continue;
+    const auto ref = static_cast<SeriesRef>(tag) - 1;
+    if (ref == kDroppedSeries ? !options.keep_dropped : At(ref).state != Entry::State::kLive) continue;
+    fresh->Insert(old->slots[i].low.load(std::memory_order_relaxed), tag);
+  }
+  Publish(std::move(fresh), std::move(options.hidden));
+}
+
+// Replaces the index, and only then looks which generation is open: a request that still found the old
+// index, or a hidden ref by it, had entered a generation that was open before (see SetOpenGeneration).
+void SeriesTable::Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> hidden) {
+  Retired retired;
+  retired.index.reset(index_.load(std::memory_order_relaxed));
+  retired.refs = std::move(hidden);
+  index_bytes_.store((fresh->mask + 1) * sizeof(Slot), std::memory_order_relaxed);
+  index_.store(fresh.release(), std::memory_order_seq_cst);
+  retired.generation = open_generation_.load(std::memory_order_seq_cst);
+  retired_.push_back(std::move(retired));
+}
+
+SeriesKey SeriesTable::CanonicalKey(const NewSeries& series) {
+  scratch_.clear();
+  const auto add_bytes = [this](const void* data, size_t size) {
+    scratch_.append(static_cast<const char*>(data), size);
+  };
+  const auto add_text = [&](std::string_view text) {
+    const auto size = static_cast<uint32_t>(text.size());
+    add_bytes(&size, sizeof size);
+    scratch_ += text;
+  };
+  add_bytes(&series.table, sizeof series.table);
+  add_bytes(&series.series_id, sizeof series.series_id);
+  for (const std::string_view value : series.lifted) add_text(value);
+  for (const Label& label : series.labels) {
+    add_text(label.name);
+    add_text(label.value);
+  }
+  return HashKey(scratch_, kCanonicalDomain);
+}
+
+// What a row takes without its value, by rendering the parts once.
+uint32_t SeriesTable::RowPrefixBytes(const NewSeries& series) {
+  render_.clear();
+  AppendLabelsJsonCsv(series.labels, render_);
+  const size_t labels_field = render_.size();
+  AppendLiftedFields(series.lifted, render_);
+  const size_t row = RowBytesUpperBound(labels_field, render_.size() - labels_field, 0);
+  return static_cast<uint32_t>(row - DoubleCharsUpperBound(0));
+}
+
+SeriesRef SeriesTable::AllocateRef() {
+  if (!free_refs_.empty()) {
+    const SeriesRef ref = free_refs_.back();
+    free_refs_.pop_back();
+    return ref;
+  }
+  const SeriesRef ref = next_ref_.load(std::memory_order_relaxed);
+  FOREBAY_CHECK(ref < kChunkEntries * kMaxEntryChunks);
+  std::atomic<EntryChunk*>& chunk = entries_[ref / kChunkEntries];
+  if (chunk.load(std::memory_order_relaxed) == nullptr) {
+    chunk.store(new EntryChunk, std::memory_order_release);
+  }
+  next_ref_.store(ref + 1, std::memory_order_release);
+  return ref;
+}
+
+ShapeId SeriesTable::AcquireShape(std::span<const Label> labels) {
+  scratch_.clear();
+  for (const Label& label : labels) {
+    scratch_ += label.name;
+    scratch_ += '\0';
+  }
+  const auto [found, added] = shape_ids_.try_emplace(scratch_, 0);
+  if (!added) {
+    ++ShapeAt(found->second).references;
+    return found->second;
+  }
+  ShapeId id = 0;
+  if (!free_shapes_.empty()) {
+    id = free_shapes_.back();
+    free_shapes_.pop_back();
+  } else {
+    id = next_shape_.load(std::memory_order_relaxed);
+    FOREBAY_CHECK(id < kChunkShapes * kMaxShapeChunks);
+    std::atomic<ShapeChunk*>& chunk = shapes_[id / kChunkShapes];
+    if (chunk.load(std::memory_order_relaxed) == nullptr) {
+      chunk.store(new ShapeChunk, std::memory_order_release);
+    }
+    next_shape_.store(id + 1, std::memory_order_release);
+  }
+  found->second = id;
+  Shape& shape = ShapeAt(id);
+  shape.name_count = static_cast<uint32_t>(labels.size());
+  shape.names = std::make_unique<SymbolId[]>(labels.size());
+  for (size_t i = 0; i < labels.size(); ++i) shape.names[i] = symbols_.Acquire(labels[i].name);
+  shape.references = 1;
+  entry_bytes_.fetch_add(sizeof(Shape) + 2 * scratch_.size(), std::memory_order_relaxed);
+  return id;
+}
+
+void SeriesTable::ReleaseShape(ShapeId id) {
+  Shape& shape = ShapeAt(id);
+  if (--shape.references != 0) return;
+  scratch_.clear();
+  for (uint32_t i = 0; i < shape.name_count; ++i) {
+    scratch_ += symbols_.Text(shape.names[i]);
+    scratch_ += '\0';
+  }
+  shape_ids_.erase(scratch_);
+  for (uint32_t i = 0; i < shape.name_count; ++i) symbols_.Release(shape.names[i]);
+  entry_bytes_.fetch_sub(sizeof(Shape) + 2 * scratch_.size(), std::memory_order_relaxed);
+  shape = Shape{};
+  free_shapes_.push_back(id);
+}
+
+Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint64_t generation) {
+  MutexLock lock(mutex_);
+  SeriesRef ref = Find(key);
+  if (ref != kUnknownSeries && ref != kDroppedSeries) return ref;
+  const SeriesKey canonical = CanonicalKey(series);
+  ref = Find(canonical);
+  if (ref != kUnknownSeries) {
+    InsertAlias(key, ref);
+    MarkUsed(ref, generation);
+    return ref;
+  }
+  if (size() >= options_.max_series) {
+    return Error(ErrorCode::kResourceExhausted, "limits.series_max is reached");
+  }
+  if (bytes() >= options_.max_bytes) {
+    return Error(ErrorCode::kResourceExhausted, "limits.series_bytes is reached");
+  }
+  ref = AllocateRef();
+  Entry& entry = At(ref);
+  entry.series_id = series.series_id;
+  entry.table = series.table;
+  entry.shape = AcquireShape(series.labels);
+  entry.value_count = static_cast<uint32_t>(series.labels.size() + series.lifted.size());
+  entry.values = std::make_unique<SymbolId[]>(entry.value_count);
+  uint32_t next = 0;
+  for (const Label& label : series.labels) entry.values[next++] = symbols_.Acquire(label.value);
+  for (const std::string_view value : series.lifted) entry.values[next++] = symbols_.Acquire(value);
+  entry.row_prefix_bytes = RowPrefixBytes(series);
+  entry.last_used.store(generation, std::memory_order_relaxed);
+  entry.state = Entry::State::kLive;
+  live_.fetch_add(1, std::memory_order_relaxed);
+  entry_bytes_.fetch_add(sizeof(Entry) + entry.value_count * sizeof(SymbolId) + 16,
+                         std::memory_order_relaxed);
+  entry.canonical = canonical;
+  entry.keys = 0;
+  InsertKey(canonical, ref);
+  InsertAlias(key, ref);
+  return ref;
+}
+
+void SeriesTable::AddDropped(SeriesKey key) {
+  MutexLock lock(mutex_);
+  if (dropped_keys_ >= options_.max_series || Find(key) != kUnknownSeries) return;
+  InsertKey(key, kDroppedSeries);
+  ++dropped_keys_;
+}
+
+SeriesView SeriesTable::Get(SeriesRef ref) const {
+  const Entry& entry = At(ref);
+  SeriesView view;
+  view.table = entry.table;
+  view.series_id = entry.series_id;
+  view.shape = entry.shape;
+  view.values = {entry.values.get(), entry.value_count};
+  view.row_prefix_bytes = entry.row_prefix_bytes;
+  return view;
+}
+
+std::span<const SymbolId> SeriesTable::ShapeNames(ShapeId shape) const {
+  const Shape& found = ShapeAt(shape);
+  return {found.names.get(), found.name_count};
+}
+
+void SeriesTable::MarkUsed(SeriesRef ref, uint64_t generation) {
+  std::atomic<uint64_t>& last_used = At(ref).last_used;
+  if (last_used.load(std::memory_order_relaxed) < generation) {
+    last_used.store(generation, std::memory_order_relaxed);
+  }
+}
+
+uint64_t SeriesTable::EvictIdle(uint64_t idle_before) {
+  MutexLock lock(mutex_);
+  std::vector<SeriesRef> hidden;
+  const uint32_t count = capacity();
+  for (SeriesRef ref = 0; ref < count; ++ref) {
+    Entry& entry = At(ref);
+    if (entry.state == Entry::State::kLive &&
+        entry.last_used.load(std::memory_order_relaxed) < idle_before) {
+      entry.state = Entry::State::kHidden;
+      hidden.push_back(ref);
+    }
+  }
+  if (hidden.empty() && dropped_keys_ < kDroppedKeysKept) return 0;
+  const uint64_t evicted = hidden.size();
+  live_.fetch_sub(evicted, std::memory_order_relaxed);
+  dropped_keys_ = 0;
+  RebuildIndex(index_.load(std::memory_order_relaxed)->mask + 1,
+               {.keep_dropped = false, .hidden = std::move(hidden)});
+  return evicted;
+}
+
+void SeriesTable::ForgetKeys() {
+  MutexLock lock(mutex_);
+  auto fresh = std::make_unique<Index>(index_.load(std::memory_order_relaxed)->mask + 1);
+  const uint32_t count = capacity();
+  for (SeriesRef ref = 0; ref < count; ++ref) {
+    Entry& entry = At(ref);
+    if (entry.state != Entry::State::kLive) continue;
+    entry.keys = 0;
+    fresh->Insert(entry.canonical.low, MakeTag(entry.canonical, ref));
+  }
+  dropped_keys_ = 0;
+  Publish(std::move(fresh), {});
+}
+
+void SeriesTable::SetOpenGeneration(uint64_t generation) {
+  open_generation_.store(generation, std::memory_order_seq_cst);
+}
+
+void SeriesTable::FreeEntry(SeriesRef ref) {
+  Entry& entry = At(ref);
+  for (uint32_t i = 0; i < entry.value_count; ++i) symbols_.Release(entry.values[i]);
+  ReleaseShape(entry.shape);
+  entry_bytes_.fetch_sub(sizeof(Entry) + entry.value_count * sizeof(SymbolId) + 16,
+                         std::memory_order_relaxed);
+  entry.values.reset();
+  entry.value_count = 0;
+  entry.state = Entry::State::kFree;
+  free_refs_.push_back(ref);
+}
+
+void SeriesTable::ReleaseUpTo(uint64_t sealed_generation) {
+  MutexLock lock(mutex_);
+  const auto keep = std::stable_partition(
+      retired_.begin(), retired_.end(),
+      [&](const Retired& retired) { return retired.generation > sealed_generation; });
+  for (auto it = keep; it != retired_.end(); ++it) {
+    for (const SeriesRef ref : it->refs) FreeEntry(ref);
+  }
+  retired_.erase(keep, retired_.end());
+}
+
+uint64_t SeriesTable::bytes() const {
+  return entry_bytes_.load(std::memory_order_relaxed) + symbols_.bytes() +
+         index_bytes_.load(std::memory_order_relaxed);
+}
+
+}  // namespace forebay::table
