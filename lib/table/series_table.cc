@@ -8,8 +8,6 @@
 
 #include "base/check.h"
 #include "table/csv_row.h"
-#include "table/json_text.h"
-#include "table/number_text.h"
 
 namespace forebay::table {
 namespace {
@@ -197,16 +195,6 @@ SeriesKey SeriesTable::CanonicalKey(const NewSeries& series) {
   return HashKey(scratch_, kCanonicalDomain);
 }
 
-// What a row takes without its value, by rendering the parts once.
-uint32_t SeriesTable::RowPrefixBytes(const NewSeries& series) {
-  render_.clear();
-  AppendLabelsJsonCsv(series.labels, render_);
-  const size_t labels_field = render_.size();
-  AppendLiftedFields(series.lifted, render_);
-  const size_t row = RowBytesUpperBound(labels_field, render_.size() - labels_field, 0);
-  return static_cast<uint32_t>(row - DoubleCharsUpperBound(0));
-}
-
 SeriesRef SeriesTable::AllocateRef() {
   if (!free_refs_.empty()) {
     const SeriesRef ref = free_refs_.back();
@@ -299,7 +287,8 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
   uint32_t next = 0;
   for (const Label& label : series.labels) entry.values[next++] = symbols_.Acquire(label.value);
   for (const std::string_view value : series.lifted) entry.values[next++] = symbols_.Acquire(value);
-  entry.row_prefix_bytes = RowPrefixBytes(series);
+  entry.row_prefix_bytes = static_cast<uint32_t>(
+      kMaxRfc3339Chars + RowFixedBytes(series.series_id, series.labels, series.lifted));
   entry.last_used.store(generation, std::memory_order_relaxed);
   entry.state = Entry::State::kLive;
   live_.fetch_add(1, std::memory_order_relaxed);

@@ -24,7 +24,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/byte_buffer.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "table/labels.h"
@@ -137,7 +136,6 @@ class SeriesTable {
   void InsertAlias(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
   void RebuildIndex(size_t capacity, RebuildOptions options) REQUIRES(mutex_);
   void Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> hidden) REQUIRES(mutex_);
-  uint32_t RowPrefixBytes(const NewSeries& series) REQUIRES(mutex_);
   SeriesRef AllocateRef() REQUIRES(mutex_);
   ShapeId AcquireShape(std::span<const Label> labels) REQUIRES(mutex_);
   void ReleaseShape(ShapeId shape) REQUIRES(mutex_);
@@ -163,7 +161,6 @@ class SeriesTable {
   std::vector<Retired> retired_ GUARDED_BY(mutex_);
   uint64_t dropped_keys_ GUARDED_BY(mutex_) = 0;
   std::string scratch_ GUARDED_BY(mutex_);
-  ByteBuffer render_ GUARDED_BY(mutex_);
 };
 
 }  // namespace forebay::table
