@@ -13,6 +13,7 @@
 
 #include "base/byte_buffer.h"
 #include "base/time.h"
+#include "table/labels.h"
 #include "table/number_text.h"
 
 namespace forebay::table {
@@ -25,13 +26,14 @@ void AppendCsvField(std::string_view text, ByteBuffer& out);
 // field.
 void AppendLiftedFields(std::span<const std::string_view> values, ByteBuffer& out);
 
-// At least the bytes of a row with LF, without rendering it. labels_field and lifted_fields are
-// the lengths of what AppendLabelsJsonCsv and AppendLiftedFields wrote.
-inline size_t RowBytesUpperBound(size_t labels_field, size_t lifted_fields, uint64_t value_bits) {
-  constexpr size_t kSeriesIdChars = 20;  // -9223372036854775808
-  constexpr size_t kSeparators = 4;      // three commas and LF
-  return kMaxRfc3339Chars + kSeriesIdChars + kSeparators + labels_field + lifted_fields +
-         DoubleCharsUpperBound(value_bits);
+// Exactly the bytes of any row of the series but its timestamp and value: commas and LF, SeriesId,
+// the Labels field and the lifted fields. Counted once per series. Threads: any.
+size_t RowFixedBytes(int64_t series_id, LabelSpan labels, std::span<const std::string_view> lifted);
+
+// At least the bytes of a row with LF, without rendering it; at most 24 too many (4 when the value
+// is a whole number). What sealed segments announce as their row bytes. Threads: any.
+inline size_t RowBytesUpperBound(size_t row_fixed_bytes, uint64_t value_bits) {
+  return kMaxRfc3339Chars + row_fixed_bytes + DoubleCharsUpperBound(value_bits);
 }
 
 // Renders rows of one series after another. Does not allocate once its buffers have grown to the
@@ -42,19 +44,19 @@ class SeriesRowRenderer {
   // AppendLiftedFields wrote them, with the leading comma, or empty. Both are copied.
   void Begin(int64_t series_id, std::string_view labels_field, std::string_view lifted_fields);
 
-  // Appends one row of the series begun last. The time is clamped to the years 0000 to 9999, as
-  // FormatRfc3339 does.
+  // Appends one row of the series begun last; Begin comes first. The time is clamped to the years
+  // 0000 to 9999, as FormatRfc3339 does.
   void Append(UnixMillis time, uint64_t value_bits, ByteBuffer& out);
 
  private:
   char* WriteTime(UnixMillis time, char* out);
-  void SetDay(int64_t millis);
+  char* WriteTimeOfNewDay(UnixMillis time, char* out);
 
   ByteBuffer middle_;  // `,<SeriesId>,"{...}",`
   ByteBuffer suffix_;  // `[,lifted...]\n`
-  // The day whose date stands in date_, as [begin, begin + one day); empty at first.
-  int64_t day_begin_ = INT64_MAX;
-  char date_[16] = {};  // `2026-11-01T`
+  // The UTC day [day_begin_, day_begin_ + one day) whose date stands in date_.
+  int64_t day_begin_ = 0;
+  char date_[11] = {'1', '9', '7', '0', '-', '0', '1', '-', '0', '1', 'T'};
 };
 
 }  // namespace forebay::table

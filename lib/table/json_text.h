@@ -5,6 +5,7 @@
 // each with its own buffer.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 #include "base/byte_buffer.h"
@@ -21,5 +22,8 @@ void AppendLabelsJson(LabelSpan labels, ByteBuffer& out);
 // The same as one quoted CSV field: "{""name"":""value"",...}". This is the Labels column; which
 // labels belong there is decided before (MetricsLayout::Split).
 void AppendLabelsJsonCsv(LabelSpan labels, ByteBuffer& out);
+
+// Exactly the bytes that AppendLabelsJsonCsv appends.
+size_t LabelsJsonCsvBytes(LabelSpan labels);
 
 }  // namespace forebay::table

@@ -48,6 +48,9 @@ struct Column {
 // Immutable once made. Copying is cheap enough for once per table. Threads: any.
 class Schema {
  public:
+  // No columns: a place to assign to.
+  Schema() = default;
+
   // Errors: kInvalidArgument: no column, too many, a bad or repeated name.
   static Result<Schema> Create(std::vector<Column> columns);
 
@@ -66,8 +69,6 @@ class Schema {
   bool operator==(const Schema& other) const { return columns_ == other.columns_; }
 
  private:
-  Schema() = default;
-
   std::vector<Column> columns_;
   uint64_t hash_ = 0;
   std::string hash_text_;
