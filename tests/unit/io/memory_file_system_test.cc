@@ -1,0 +1,313 @@
+// What a crash, a fault and a full volume do in the file system that other modules' tests stand on.
+#include "io/memory_file_system.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+#include <string>
+
+namespace forebay::io {
+namespace {
+
+const CrashOptions kLoseAll{.seed = 1, .granularity = 512, .keep_probability = 0};
+const CrashOptions kKeepAll{.seed = 1, .granularity = 512, .keep_probability = 1};
+
+std::unique_ptr<File> Create(MemoryFileSystem& fs, const std::string& path) {
+  auto file = fs.Open(path, OpenMode::kCreate);
+  REQUIRE(file.ok());
+  return std::move(*file);
+}
+
+void Store(MemoryFileSystem& fs, const std::string& path, std::string_view contents) {
+  REQUIRE(WriteFileDurably(fs, path, contents).ok());
+}
+
+}  // namespace
+
+TEST_CASE("memory file system: a synced file whose directory is not synced can lose its name") {
+  MemoryFileSystem fs;
+  auto file = Create(fs, "a");
+  REQUIRE(file->Write("data").ok());
+  REQUIRE(file->SyncData().ok());
+  SECTION("lost") {
+    fs.Crash(kLoseAll);
+    CHECK_FALSE(*fs.Exists("a"));
+  }
+  SECTION("kept with its contents") {
+    fs.Crash({.seed = 1, .granularity = 512, .keep_probability = 1});
+    CHECK(*fs.Contents("a") == "data");
+  }
+  SECTION("kept for certain after a sync of the directory") {
+    REQUIRE(fs.SyncDirectory(".").ok());
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("a") == "data");
+  }
+}
+
+TEST_CASE("memory file system: a durable name without synced contents is an empty file") {
+  MemoryFileSystem fs;
+  auto file = Create(fs, "a");
+  REQUIRE(file->Write("data").ok());
+  REQUIRE(fs.SyncDirectory(".").ok());
+  fs.Crash(kLoseAll);
+  CHECK(fs.Contents("a")->empty());
+}
+
+TEST_CASE("memory file system: unsynced appends are kept, lost or torn, synced bytes never") {
+  std::set<std::string> seen;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    MemoryFileSystem fs;
+    auto file = Create(fs, "a");
+    const std::string synced(700, 's');
+    REQUIRE(file->Write(synced).ok());
+    REQUIRE(file->SyncData().ok());
+    REQUIRE(fs.SyncDirectory(".").ok());
+    REQUIRE(file->Write(std::string(3000, 'u')).ok());
+    fs.Crash({.seed = seed, .granularity = 512, .keep_probability = 0.5});
+    const std::string contents = *fs.Contents("a");
+    REQUIRE(contents.size() >= synced.size());
+    REQUIRE(contents.size() <= 3700);
+    REQUIRE(contents.substr(0, synced.size()) == synced);
+    for (size_t i = synced.size(); i < contents.size(); ++i) {
+      REQUIRE((contents[i] == 'u' || contents[i] == '\0'));
+      // Pieces are whole.
+      if (i % 512 != 0 && i > synced.size()) REQUIRE(contents[i] == contents[i - 1]);
+    }
+    seen.insert(contents);
+  }
+  CHECK(seen.size() > 20);
+  CHECK(seen.count(std::string(700, 's')) == 1);
+}
+
+TEST_CASE("memory file system: the same seed gives the same crash") {
+  std::string first;
+  for (int run = 0; run < 2; ++run) {
+    MemoryFileSystem fs;
+    auto file = Create(fs, "a");
+    REQUIRE(fs.SyncDirectory(".").ok());
+    REQUIRE(file->Write(std::string(50000, 'u')).ok());
+    fs.Crash({.seed = 7, .granularity = 4096, .keep_probability = 0.5});
+    if (run == 0) first = *fs.Contents("a");
+    CHECK(*fs.Contents("a") == first);
+  }
+}
+
+TEST_CASE("memory file system: a rename is whole in every crash") {
+  bool saw_old = false;
+  bool saw_new = false;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    MemoryFileSystem fs;
+    Store(fs, "final", "old");
+    auto file = Create(fs, "temporary");
+    REQUIRE(file->Write("new").ok());
+    REQUIRE(file->SyncData().ok());
+    REQUIRE(fs.Rename("temporary", "final").ok());
+    fs.Crash({.seed = seed, .granularity = 512, .keep_probability = 0.5});
+    const std::string contents = *fs.Contents("final");
+    REQUIRE((contents == "old" || contents == "new"));
+    if (contents == "new") REQUIRE_FALSE(*fs.Exists("temporary"));
+    (contents == "new" ? saw_new : saw_old) = true;
+  }
+  CHECK(saw_old);
+  CHECK(saw_new);
+}
+
+TEST_CASE("memory file system: a rename between directories is durable after the sync of both") {
+  MemoryFileSystem fs;
+  REQUIRE(fs.CreateDirectories("a").ok());
+  REQUIRE(fs.CreateDirectories("b").ok());
+  Store(fs, "a/x", "1");
+  REQUIRE(fs.Rename("a/x", "b/y").ok());
+  SECTION("one is not enough") {
+    REQUIRE(fs.SyncDirectory("b").ok());
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Exists("a/x"));
+    CHECK_FALSE(*fs.Exists("b/y"));
+  }
+  SECTION("both are") {
+    REQUIRE(fs.SyncDirectory("b").ok());
+    REQUIRE(fs.SyncDirectory("a").ok());
+    fs.Crash(kLoseAll);
+    CHECK_FALSE(*fs.Exists("a/x"));
+    CHECK(*fs.Contents("b/y") == "1");
+  }
+  SECTION("a later durable removal is not undone by the sync of the other") {
+    REQUIRE(fs.SyncDirectory("b").ok());
+    REQUIRE(fs.Remove("b/y").ok());
+    REQUIRE(fs.SyncDirectory("b").ok());
+    REQUIRE(fs.SyncDirectory("a").ok());
+    fs.Crash(kLoseAll);
+    CHECK_FALSE(*fs.Exists("a/x"));
+    CHECK_FALSE(*fs.Exists("b/y"));
+  }
+}
+
+TEST_CASE("memory file system: two renames in a row never leave two names of one file") {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    MemoryFileSystem fs;
+    Store(fs, "a", "1");
+    REQUIRE(fs.Rename("a", "b").ok());
+    REQUIRE(fs.Rename("b", "c").ok());
+    fs.Crash({.seed = seed, .granularity = 512, .keep_probability = 0.5});
+    CHECK(fs.List(".")->size() == 1);
+  }
+}
+
+TEST_CASE("memory file system: a removed file can come back unless its directory was synced") {
+  MemoryFileSystem fs;
+  Store(fs, "a", "1");
+  REQUIRE(fs.Remove("a").ok());
+  CHECK_FALSE(*fs.Exists("a"));
+  SECTION("comes back") {
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("a") == "1");
+  }
+  SECTION("stays away") {
+    REQUIRE(fs.SyncDirectory(".").ok());
+    fs.Crash(kKeepAll);
+    CHECK_FALSE(*fs.Exists("a"));
+  }
+}
+
+TEST_CASE("memory file system: writes to a removed file go nowhere visible") {
+  MemoryFileSystem fs;
+  auto file = Create(fs, "a");
+  REQUIRE(fs.Remove("a").ok());
+  REQUIRE(file->Write("data").ok());
+  REQUIRE(file->SyncData().ok());
+  CHECK_FALSE(*fs.Exists("a"));
+  CHECK(fs.UsedBytes() == 0);
+  Create(fs, "a");
+  CHECK(fs.Contents("a")->empty());
+}
+
+TEST_CASE("memory file system: created directories are durable at once") {
+  MemoryFileSystem fs;
+  REQUIRE(fs.CreateDirectories("/x/y/z").ok());
+  fs.Crash(kLoseAll);
+  CHECK(fs.List("x/y/z")->empty());
+  CHECK(fs.RemoveDirectory("x/y").error().code() == ErrorCode::kAlreadyExists);
+}
+
+TEST_CASE("memory file system: a sync of the volume keeps every file and name") {
+  MemoryFileSystem fs;
+  REQUIRE(fs.CreateDirectories("d").ok());
+  REQUIRE(Create(fs, "a")->Write("1").ok());
+  REQUIRE(Create(fs, "d/b")->Write("2").ok());
+  REQUIRE(fs.SyncVolume(".").ok());
+  fs.Crash(kLoseAll);
+  CHECK(*fs.Contents("a") == "1");
+  CHECK(*fs.Contents("d/b") == "2");
+}
+
+TEST_CASE("memory file system: open files are dead after a crash") {
+  MemoryFileSystem fs;
+  auto file = Create(fs, "a");
+  REQUIRE(fs.SyncVolume(".").ok());
+  fs.Crash(kKeepAll);
+  CHECK(file->Write("x").error().code() == ErrorCode::kIo);
+  CHECK(file->SyncData().error().code() == ErrorCode::kIo);
+  CHECK(fs.Contents("a")->empty());
+}
+
+TEST_CASE("memory file system: an unsynced truncation can be undone by a crash") {
+  MemoryFileSystem fs;
+  Store(fs, "a", "123456");
+  auto file = std::move(*fs.Open("a", OpenMode::kReadWrite));
+  REQUIRE(file->Truncate(2).ok());
+  CHECK(*fs.Contents("a") == "12");
+  SECTION("undone") {
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("a") == "123456");
+  }
+  SECTION("kept when synced") {
+    REQUIRE(file->Write("x").ok());
+    REQUIRE(file->SyncData().ok());
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("a") == "12x");
+  }
+}
+
+TEST_CASE("memory file system: the nth operation of a kind fails once and has no effect") {
+  MemoryFileSystem fs;
+  fs.FailNth(FileOperation::kRemove, 2, Error(ErrorCode::kIo, "no"));
+  Store(fs, "a", "1");
+  Store(fs, "b", "1");
+  Store(fs, "c", "1");
+  CHECK(fs.Remove("a").ok());
+  CHECK(fs.Remove("b").error().message() == "b: no");
+  CHECK(*fs.Exists("b"));
+  CHECK(fs.Remove("c").ok());
+  CHECK(fs.OperationCount(FileOperation::kRemove) == 3);
+}
+
+TEST_CASE("memory file system: a fault for ever on one path stops when faults are cleared") {
+  MemoryFileSystem fs;
+  fs.AddFault({.path_contains = "journal", .first = 1, .count = Fault::kForever});
+  CHECK_FALSE(fs.Open("journal/1", OpenMode::kCreate).ok());
+  CHECK_FALSE(fs.CreateDirectories("journal").ok());
+  CHECK(fs.CreateDirectories("segments").ok());
+  fs.ClearFaults();
+  CHECK(fs.CreateDirectories("journal").ok());
+}
+
+TEST_CASE(
+    "memory file system: a failing write can leave some of its bytes, and truncating heals the "
+    "file") {
+  MemoryFileSystem fs;
+  fs.AddFault({.operation = FileOperation::kWrite,
+               .path_contains = {},
+               .short_write_bytes = 3,
+               .error = Error(ErrorCode::kNoSpace, "full")});
+  auto file = Create(fs, "a");
+  CHECK(file->Write("12345").error().code() == ErrorCode::kNoSpace);
+  CHECK(*fs.Contents("a") == "123");
+  CHECK(file->Write("x").error().code() == ErrorCode::kFailedPrecondition);
+  REQUIRE(file->Truncate(0).ok());
+  CHECK(file->Write("x").ok());
+  CHECK(*fs.Contents("a") == "x");
+}
+
+TEST_CASE("memory file system: a file whose sync failed is lost and takes nothing more") {
+  MemoryFileSystem fs;
+  auto file = Create(fs, "a");
+  REQUIRE(fs.SyncDirectory(".").ok());
+  REQUIRE(file->Write("data").ok());
+  fs.FailNth(FileOperation::kSyncData, 1, Error(ErrorCode::kIo, "EIO"));
+  CHECK(file->SyncData().error().code() == ErrorCode::kIo);
+  CHECK(file->SyncData().error().code() == ErrorCode::kFailedPrecondition);
+  CHECK(file->Write("x").error().code() == ErrorCode::kFailedPrecondition);
+  CHECK(*fs.Contents("a") == "data");
+  REQUIRE(fs.SyncVolume(".").ok());
+  fs.Crash(kKeepAll);
+  CHECK(fs.Contents("a")->empty());
+}
+
+TEST_CASE("memory file system: a full volume takes what fits, refuses the rest, and recovers") {
+  MemoryFileSystem fs;
+  fs.SetCapacity(10);
+  auto file = Create(fs, "a");
+  REQUIRE(file->Write("123456").ok());
+  CHECK(fs.VolumeSpace(".")->available_bytes == 4);
+  CHECK(file->Write("789012").error().code() == ErrorCode::kNoSpace);
+  CHECK(*fs.Contents("a") == "1234567890");
+  REQUIRE(file->Truncate(6).ok());
+  CHECK(file->Allocate(11).error().code() == ErrorCode::kNoSpace);
+  REQUIRE(file->Allocate(10).ok());
+  CHECK(fs.VolumeSpace(".")->available_bytes == 0);
+  CHECK(Create(fs, "b")->Write("x").error().code() == ErrorCode::kNoSpace);
+  CHECK(file->Write("7890").ok());  // into its own reservation
+  REQUIRE(fs.Remove("a").ok());
+  CHECK(fs.VolumeSpace(".")->available_bytes == 10);
+}
+
+TEST_CASE("memory file system: bit rot changes what is stored and what is seen") {
+  MemoryFileSystem fs;
+  Store(fs, "a", "12345");
+  REQUIRE(fs.Overwrite("a", 3, "xyz").ok());
+  CHECK(*fs.Contents("a") == "123xy");
+  fs.Crash(kLoseAll);
+  CHECK(*fs.Contents("a") == "123xy");
+  CHECK(fs.Overwrite("none", 0, "x").error().code() == ErrorCode::kNotFound);
+}
+
+}  // namespace forebay::io
