@@ -17,6 +17,10 @@
 
 namespace forebay::wal {
 
+namespace internal {
+class Cursor;
+}
+
 inline constexpr uint32_t kMaxBlockSeries = 1U << 20;
 inline constexpr uint32_t kMaxBlockRows = 1U << 24;
 inline constexpr size_t kTargetBlockBytes = 256 << 10;  // payload, before compression
@@ -64,8 +68,8 @@ class SeriesBlockEncoder {
   uint64_t row_bytes_ = 0;
   int64_t min_timestamp_ = 0;
   int64_t max_timestamp_ = 0;
-  uint64_t previous_value_ = 0;
-  int64_t previous_timestamp_ = 0;
+  uint32_t lifted_count_ = 0;       // the same for all series of a table
+  int64_t previous_timestamp_ = 0;  // first one of the series before
 };
 
 // One decoded series block. Views point into the payload that was decoded; arrays are reused by the next
@@ -102,6 +106,12 @@ class SeriesBlockDecoder {
     uint32_t first_name = 0;
     uint32_t names = 0;
   };
+
+  Status DecodeDictionary(internal::Cursor& in, uint64_t symbol_count, uint64_t shape_count);
+  Status DecodeSeries(internal::Cursor& in, uint64_t series_count, uint32_t lifted_count,
+                      uint32_t expected_rows);
+  void DecodeTimestamps(internal::Cursor& in);
+  Status DecodeValues(internal::Cursor& in);
 
   std::vector<std::string_view> symbols_;
   std::vector<Shape> shapes_;
