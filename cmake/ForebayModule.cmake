@@ -5,6 +5,10 @@
 #   One Catch2 binary <name>_test of every *.cc in tests/unit/<name>.
 # forebay_fuzz_target(NAME <name> DEPS <modules>)
 #   One libFuzzer binary of tests/fuzz/<name>_fuzz.cc.
+# The targets unit_tests and fuzz_targets build all of a kind.
+add_custom_target(unit_tests)
+add_custom_target(fuzz_targets)
+
 function(forebay_module)
   cmake_parse_arguments(ARG "" "NAME" "DEPS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
@@ -43,6 +47,7 @@ function(forebay_unit_test)
   endforeach()
   target_compile_definitions(${name}_test PRIVATE
     FOREBAY_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data")
+  add_dependencies(unit_tests ${name}_test)
   add_test(NAME unit.${name} COMMAND ${name}_test)
   set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
 endfunction()
@@ -50,6 +55,7 @@ endfunction()
 function(forebay_fuzz_target)
   cmake_parse_arguments(ARG "" "NAME" "DEPS" ${ARGN})
   add_executable(${ARG_NAME}_fuzz "${CMAKE_SOURCE_DIR}/tests/fuzz/${ARG_NAME}_fuzz.cc")
+  add_dependencies(fuzz_targets ${ARG_NAME}_fuzz)
   target_include_directories(${ARG_NAME}_fuzz PRIVATE "${CMAKE_SOURCE_DIR}/tests")
   target_compile_options(${ARG_NAME}_fuzz PRIVATE -fsanitize=fuzzer)
   target_link_options(${ARG_NAME}_fuzz PRIVATE -fsanitize=fuzzer)

@@ -19,7 +19,7 @@ ROWS = [
     ["io", "metrics", "config"],
     ["table", "http"],
     ["wal"],
-    ["cluster", "receive", "upload"],
+    ["cluster", "receive", "upload", "loadgen"],
     ["batch", "transfer"],
     ["server"],
     ["cmd"],
@@ -34,12 +34,12 @@ FENCES = [
     (r"prometheus/", ["metrics"], "prometheus-cpp"),
     (r"re2/", ["table"], "RE2"),
     (r"spdlog/", ["lib/base/log.cc"], "spdlog"),
-    (r"snappy", ["wal", "receive"], "snappy"),
+    (r"snappy", ["wal", "receive", "loadgen"], "snappy"),
     (r"isa-l", ["io", "wal", "upload"], "isa-l"),
     (r"(zlib|zstd\w*|lz4\w*)\.h", ["wal", "receive", "upload"], "zlib, zstd, lz4"),
     (r"CLI/", ["cmd"], "CLI11"),
     (r"simdjson", ["receive"], "simdjson"),
-    (r"protozero/", ["receive"], "protozero"),
+    (r"protozero/", ["receive", "loadgen"], "protozero"),
     (r"nlohmann/", ["upload", "batch", "server", "cmd"], "nlohmann-json"),
     (r"(grpc|grpcpp|google/protobuf)/", ["transfer"], "gRPC, protobuf"),
     (r"xxhash\.h", ["base", "table", "wal", "receive", "cluster"], "xxhash"),
@@ -57,7 +57,7 @@ STANDARD_HEADERS = re.compile(
     r"^([a-z_0-9]+|(sys|linux|netinet|arpa|net|asm|bits)/[\w/]+\.h"
     r"|(unistd|fcntl|errno|signal|pthread|sched|poll|dirent|netdb|time|dlfcn|ftw|glob|pwd|grp|syslog|termios"
     r"|getopt|endian|byteswap|[a-z]?mmintrin|x86intrin|arm_neon|arm_acle|cpuid|malloc|execinfo"
-    r"|stdlib|string|stdint|stdio|math|limits|ucontext)\.h)$"
+    r"|stdlib|string|strings|stdint|stddef|stdio|math|limits|ucontext|locale|wchar|wctype|ctype|assert|poll|spawn|sysexits)\.h)$"
 )
 
 HEADER_LINES = 250
