@@ -30,8 +30,8 @@ void AppendLiftedFields(std::span<const std::string_view> values, ByteBuffer& ou
 // the Labels field and the lifted fields. Counted once per series. Threads: any.
 size_t RowFixedBytes(int64_t series_id, LabelSpan labels, std::span<const std::string_view> lifted);
 
-// At least the bytes of a row with LF, without rendering it; at most 24 too many (4 when the value
-// is a whole number). What sealed segments announce as their row bytes. Threads: any.
+// At least the bytes of a row with LF, without rendering it; at most 25 too many, mostly 4. What
+// sealed segments announce as their row bytes. Threads: any.
 inline size_t RowBytesUpperBound(size_t row_fixed_bytes, uint64_t value_bits) {
   return kMaxRfc3339Chars + row_fixed_bytes + DoubleCharsUpperBound(value_bits);
 }
