@@ -1,7 +1,7 @@
-// A request's head as handlers see it, and the response that they give back. Plain types: no Asio, no
-// Beast. The views of a head point into the connection's buffer and are good until the exchange is
-// answered; nothing in here allocates unless it says so.
-// Limits: header bytes by config http.max_header, header fields by kMaxHeaderFields.
+// A request's head as handlers see it, and the response that they give back. Plain types: no Asio,
+// no Beast. The views of a head point into the connection's buffer and are good until the exchange
+// is answered; nothing in here allocates unless it says so. Limits: header bytes by config
+// http.max_header, header fields by kMaxHeaderFields.
 #pragma once
 
 #include <chrono>
@@ -16,6 +16,7 @@ namespace forebay::http {
 
 namespace internal {
 class HeadParser;
+class RequestReader;
 class Connection;
 }  // namespace internal
 
@@ -73,6 +74,7 @@ class RequestHead {
 
  private:
   friend class internal::HeadParser;
+  friend class internal::RequestReader;
   friend class internal::Connection;
   // Offsets, so that the buffer below may move while the body is read.
   struct Range {

@@ -1,10 +1,11 @@
-// The HTTP/1.x server: one io thread per core, each with its own event loop and its own SO_REUSEPORT
-// acceptor; a connection lives on one io thread from accept to close. Callbacks, no futures: a handler
-// gets an Exchange on its io thread and answers there, at once or after Resume() from any thread.
+// The HTTP/1.x server: one io thread per core, each with its own event loop and its own
+// SO_REUSEPORT acceptor; a connection lives on one io thread from accept to close. Callbacks, no
+// futures: a handler gets an Exchange on its io thread and answers there, at once or after Resume()
+// from any thread.
 //
-// Limits (config::Http): connections, header and body bytes, time for head, body, idling and writing;
-// README.md lists each with its status. Requests of one connection are handled one after the other,
-// so pipelined answers keep their order.
+// Limits (config::Http): connections, header and body bytes, time for head, body, idling and
+// writing; README.md lists each with its status. Requests of one connection are handled one after
+// the other, so pipelined answers keep their order.
 #pragma once
 
 #include <atomic>
@@ -44,11 +45,10 @@ class Exchange {
   // 0 .. Server::io_threads()-1: index of per-thread state that needs no lock.
   int io_thread() const { return io_thread_; }
 
-  // Runs fn(argument) on this exchange's io thread, soon and never within this call. One Resume at a
-  // time per exchange; many exchanges resumed together cost one wake-up. Does not allocate.
-  // After Server::Stop() has given up on an unanswered exchange, fn is not run any more; the call
-  // itself stays legal until the server is destroyed.
-  // Threads: any.
+  // Runs fn(argument) on this exchange's io thread, soon and never within this call. One Resume at
+  // a time per exchange; many exchanges resumed together cost one wake-up. Does not allocate. After
+  // Server::Stop() has given up on an unanswered exchange, fn is not run any more; the call itself
+  // stays legal until the server is destroyed. Threads: any.
   void Resume(void (*fn)(void*), void* argument);
 
   // Sends the answer; exactly once per exchange. The exchange must not be touched afterwards.
@@ -90,9 +90,8 @@ class Handler {
   // Threads: any io thread.
   virtual void Handle(Exchange& exchange) = 0;
 
-  // What Admit() let in will not be handled: reset, timed out, malformed or too large on the way, or
-  // the server stopped. Give back what Admit() reserved.
-  // Threads: any io thread.
+  // What Admit() let in will not be handled: reset, timed out, malformed or too large on the way,
+  // or the server stopped. Give back what Admit() reserved. Threads: any io thread.
   virtual void Abandoned(const RequestHead& head);
 
   // The largest body of this handler's routes; none: config http.max_body.
@@ -102,13 +101,13 @@ class Handler {
 // Counters since Create(); gauges where it says "now".
 struct ServerStats {
   uint64_t connections_accepted = 0;
-  uint64_t connections_refused = 0;    // above max_connections
-  uint64_t connections_open = 0;       // now
-  uint64_t accept_errors = 0;          // EMFILE and the like
+  uint64_t connections_refused = 0;  // above max_connections
+  uint64_t connections_open = 0;     // now
+  uint64_t accept_errors = 0;        // EMFILE and the like
   uint64_t tls_handshake_failures = 0;
-  uint64_t requests = 0;               // heads read, refused ones too
-  uint64_t requests_in_flight = 0;     // now: handled and not answered
-  uint64_t requests_malformed = 0;     // answered 400, 431, 501, 505 by the server itself
+  uint64_t requests = 0;            // heads read, refused ones too
+  uint64_t requests_in_flight = 0;  // now: handled and not answered
+  uint64_t requests_malformed = 0;  // answered 400, 431, 501, 505 by the server itself
   uint64_t requests_unauthenticated = 0;
   uint64_t requests_refused_early = 0;  // answered by Admit() or by the body limit, body unread
   uint64_t requests_abandoned = 0;      // connection lost or timed out after the head
@@ -119,12 +118,12 @@ struct ServerStats {
 };
 
 struct ServerOptions {
-  std::string name = "http";              // in logs and thread names; 10 characters at most
-  std::string listen = "127.0.0.1:0";     // host:port, :port, [v6]:port; port 0: any free one
+  std::string name = "http";           // in logs and thread names; 10 characters at most
+  std::string listen = "127.0.0.1:0";  // host:port, :port, [v6]:port; port 0: any free one
   config::Http limits;
   config::Tls tls;
   config::Auth auth;
-  std::vector<std::string> open_paths;    // served without authentication
+  std::vector<std::string> open_paths;  // served without authentication
 };
 
 class Server {
@@ -150,14 +149,15 @@ class Server {
   void StopAccepting();
   // Stops accepting, closes idle connections, answers what is in flight with `Connection: close`,
   // closes the rest at the deadline, joins the threads. Idempotent.
-  // Errors: kDeadlineExceeded naming how many connections were cut. The server is stopped even so.
+  // Errors: kDeadlineExceeded naming how many requests were cut. The server is stopped even so.
   // Threads: one caller, not an io thread.
   Status Stop(MonotonicTime deadline);
 
   // Reads the certificate files again; new connections use them, open ones keep theirs.
   // Errors: as Create(); the certificates in use stay. Threads: any.
   Status ReloadTls();
-  // Reads the credential files again, for all requests from now on. Errors and threads: as ReloadTls().
+  // Reads the credential files again, for all requests from now on. Errors and threads: as
+  // ReloadTls().
   Status ReloadAuth();
 
   ServerStats stats() const;
