@@ -13,8 +13,8 @@ namespace forebay::table {
 namespace {
 
 constexpr size_t kInitialSlots = 4096;
-// Keys that may lead to one series, besides its canonical one. A sender that shuffles its labels would
-// otherwise grow the index for ever; beyond this its requests take the slow path.
+// Keys that may lead to one series, besides its canonical one. A sender that shuffles its labels
+// would otherwise grow the index for ever; beyond this its requests take the slow path.
 constexpr uint8_t kMaxKeysPerSeries = 8;
 // An eviction without an idle series still clears dropped keys when there are so many.
 constexpr uint64_t kDroppedKeysKept = 100'000;
@@ -29,11 +29,12 @@ uint64_t RandomSeed() {
 
 }  // namespace
 
-// Sixteen bytes, so that four share a cache line. `tag` is zero in an empty slot; it is stored last and
-// loaded first, so that a reader that sees it sees `low` as well.
+// Sixteen bytes, so that four share a cache line. `tag` is zero in an empty slot; it is stored last
+// and loaded first, so that a reader that sees it sees `low` as well.
 struct SeriesTable::Slot {
   std::atomic<uint64_t> low{0};
-  std::atomic<uint64_t> tag{0};  // upper half: 32 bits of the key; lower half: ref + 1 (dropped: 0xffffffff)
+  std::atomic<uint64_t> tag{
+      0};  // upper half: 32 bits of the key; lower half: ref + 1 (dropped: 0xffffffff)
 };
 
 struct SeriesTable::Index {
@@ -104,11 +105,15 @@ SeriesTable::~SeriesTable() {
 }
 
 SeriesTable::Entry& SeriesTable::At(SeriesRef ref) const {
-  return entries_[ref / kChunkEntries].load(std::memory_order_acquire)->entries[ref % kChunkEntries];
+  return entries_[ref / kChunkEntries]
+      .load(std::memory_order_acquire)
+      ->entries[ref % kChunkEntries];
 }
 
 SeriesTable::Shape& SeriesTable::ShapeAt(ShapeId shape) const {
-  return shapes_[shape / kChunkShapes].load(std::memory_order_acquire)->shapes[shape % kChunkShapes];
+  return shapes_[shape / kChunkShapes]
+      .load(std::memory_order_acquire)
+      ->shapes[shape % kChunkShapes];
 }
 
 SeriesKey SeriesTable::HashKey(std::string_view bytes, uint64_t domain) const {
@@ -157,14 +162,16 @@ void SeriesTable::RebuildIndex(size_t capacity, RebuildOptions options) {
     const uint64_t tag = old->slots[i].tag.load(std::memory_order_relaxed);
     if (tag == 0) continue;
     const auto ref = static_cast<SeriesRef>(tag) - 1;
-    if (ref == kDroppedSeries ? !options.keep_dropped : At(ref).state != Entry::State::kLive) continue;
+    if (ref == kDroppedSeries ? !options.keep_dropped : At(ref).state != Entry::State::kLive)
+      continue;
     fresh->Insert(old->slots[i].low.load(std::memory_order_relaxed), tag);
   }
   Publish(std::move(fresh), std::move(options.hidden));
 }
 
-// Replaces the index, and only then looks which generation is open: a request that still found the old
-// index, or a hidden ref by it, had entered a generation that was open before (see SetOpenGeneration).
+// Replaces the index, and only then looks which generation is open: a request that still found the
+// old index, or a hidden ref by it, had entered a generation that was open before (see
+// SetOpenGeneration).
 void SeriesTable::Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> hidden) {
   Retired retired;
   retired.index.reset(index_.load(std::memory_order_relaxed));

@@ -1,17 +1,19 @@
 // The series that senders use at the moment: what a series key (a hash of its label bytes as sent)
 // leads to, and what the sealer must know of it.
 //
-// Find is on the hot path of every sample: lock-free, no allocation, one cache line as a rule. A series
-// is added once, under a mutex. Several keys may lead to one series (remote write 1.0, 2.0, other label
-// orders): identity is the canonical key, a hash of table, column values and sorted labels.
+// Find is on the hot path of every sample: lock-free, no allocation, one cache line as a rule. A
+// series is added once, under a mutex. Several keys may lead to one series (remote write 1.0, 2.0,
+// other label orders): identity is the canonical key, a hash of table, column values and sorted
+// labels.
 //
-// Who keeps a ref alive: a request enters a WAL generation before its first Find and stays in it until its
-// samples are in the generation's columns. EvictIdle hides a series (its keys are gone) and remembers the
-// generation that is open afterwards; the ref itself, its symbols and old index arrays are freed by
-// ReleaseUpTo(g), called when g is sealed, since every request that could have seen them is over.
+// Who keeps a ref alive: a request enters a WAL generation before its first Find and stays in it
+// until its samples are in the generation's columns. EvictIdle hides a series (its keys are gone)
+// and remembers the generation that is open afterwards; the ref itself, its symbols and old index
+// arrays are freed by ReleaseUpTo(g), called when g is sealed, since every request that could have
+// seen them is over.
 //
-// Limits: Options::max_series, Options::max_bytes. Hash collisions: 96 bits of XXH3-128 under a seed that
-// is random per process.
+// Limits: Options::max_series, Options::max_bytes. Hash collisions: 96 bits of XXH3-128 under a
+// seed that is random per process.
 #pragma once
 
 #include <array>
@@ -48,9 +50,10 @@ struct SeriesKey {
 // What a new series is. Views need to live for the call only.
 struct NewSeries {
   TableId table = 0;
-  int64_t series_id = 0;                    // the SeriesId column
-  std::span<const Label> labels;            // of the Labels column, sorted by name
-  std::span<const std::string_view> lifted; // values of the lifted columns, in schema order; "" absent
+  int64_t series_id = 0;          // the SeriesId column
+  std::span<const Label> labels;  // of the Labels column, sorted by name
+  std::span<const std::string_view>
+      lifted;  // values of the lifted columns, in schema order; "" absent
 };
 
 // A known series. Views live as long as the ref.
@@ -73,7 +76,8 @@ class SeriesTable {
   explicit SeriesTable(const Options& options);
   ~SeriesTable();
 
-  // The key of a byte string under this process' seed. `domain` keeps protocols apart. Threads: any.
+  // The key of a byte string under this process' seed. `domain` keeps protocols apart. Threads:
+  // any.
   SeriesKey HashKey(std::string_view bytes, uint64_t domain) const;
 
   // Brings the key's cache line closer; call some keys ahead of Find.
@@ -82,9 +86,10 @@ class SeriesTable {
   SeriesRef Find(SeriesKey key) const;
 
   // Makes `key` lead to the series, which is added unless it is known by its canonical identity.
-  // `generation`: the sequence number of the open generation (last use). Errors: kResourceExhausted when
-  // a limit is reached; known series are never refused. Threads: any.
-  Result<SeriesRef> Add(SeriesKey key, const NewSeries& series, uint64_t generation) EXCLUDES(mutex_);
+  // `generation`: the sequence number of the open generation (last use). Errors: kResourceExhausted
+  // when a limit is reached; known series are never refused. Threads: any.
+  Result<SeriesRef> Add(SeriesKey key, const NewSeries& series, uint64_t generation)
+      EXCLUDES(mutex_);
   // Makes `key` lead to kDroppedSeries until the next eviction. Threads: any.
   void AddDropped(SeriesKey key) EXCLUDES(mutex_);
 
@@ -100,13 +105,14 @@ class SeriesTable {
 
   // Notes that a sealed generation held samples of the series. Threads: the sealer.
   void MarkUsed(SeriesRef ref, uint64_t generation);
-  // Hides series last used before `idle_before`, and with them every dropped key. Returns how many series.
-  // Threads: the sealer.
+  // Hides series last used before `idle_before`, and with them every dropped key. Returns how many
+  // series. Threads: the sealer.
   uint64_t EvictIdle(uint64_t idle_before) EXCLUDES(mutex_);
   // Hides all keys, so that new rules apply at once; series stay until idle. Threads: any.
   void ForgetKeys() EXCLUDES(mutex_);
-  // The generation that requests enter from now on. Must be called before the first of them enters, and a
-  // request must pass a sequentially consistent fence between entering and its first Find. Threads: any.
+  // The generation that requests enter from now on. Must be called before the first of them enters,
+  // and a request must pass a sequentially consistent fence between entering and its first Find.
+  // Threads: any.
   void SetOpenGeneration(uint64_t generation);
   // Frees what was hidden while `sealed_generation` or an older one was open. Threads: the sealer.
   void ReleaseUpTo(uint64_t sealed_generation) EXCLUDES(mutex_);

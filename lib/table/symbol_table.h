@@ -1,7 +1,9 @@
-// Interned label names and values. A symbol lives as long as somebody holds a reference to it; its id
-// is then used again. Texts never move, so readers need no lock for ids that they know to be alive.
+// Interned label names and values. A symbol lives as long as somebody holds a reference to it; its
+// id is then used again. Texts never move, so readers need no lock for ids that they know to be
+// alive.
 //
-// Part of the series table, which serialises all changes; see series_table.h for who keeps ids alive.
+// Part of the series table, which serialises all changes; see series_table.h for who keeps ids
+// alive.
 #pragma once
 
 #include <array>

@@ -21,17 +21,24 @@ TableRegistry::~TableRegistry() {
 
 Result<TableId> TableRegistry::Intern(std::string_view database, std::string_view name,
                                       const Schema& schema) {
+  if (database.size() + name.size() > kMaxTableKeyBytes) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("the table name {}.{} is longer than {} characters", database,
+                             name.substr(0, 64), kMaxTableKeyBytes));
+  }
   std::string key = fmt::format("{}_{}_{}", database, name, schema.hash_text());
   MutexLock lock(mutex_);
   const auto found = ids_.find(key);
   if (found != ids_.end()) return found->second;
   const uint32_t id = size_.load(std::memory_order_relaxed);
   if (id >= max_tables_) {
-    return Error(ErrorCode::kResourceExhausted,
-                 fmt::format("table {}.{} is beyond limits.tables_max ({})", database, name, max_tables_));
+    return Error(
+        ErrorCode::kResourceExhausted,
+        fmt::format("table {}.{} is beyond limits.tables_max ({})", database, name, max_tables_));
   }
   std::atomic<Chunk*>& slot = chunks_[id / kChunkTables];
-  if (slot.load(std::memory_order_relaxed) == nullptr) slot.store(new Chunk, std::memory_order_release);
+  if (slot.load(std::memory_order_relaxed) == nullptr)
+    slot.store(new Chunk, std::memory_order_release);
   slot.load(std::memory_order_relaxed)->tables[id % kChunkTables] =
       std::make_unique<const TableInfo>(
           TableInfo{std::string(database), std::string(name), schema, key});

@@ -19,6 +19,9 @@ namespace forebay::table {
 
 using TableId = uint32_t;
 
+// Of database and table name together, so that segment names fit into a file name.
+inline constexpr size_t kMaxTableKeyBytes = 200;
+
 struct TableInfo {
   std::string database;  // ASCII letters and digits
   std::string name;      // ASCII letters and digits
@@ -32,7 +35,8 @@ class TableRegistry {
   explicit TableRegistry(uint32_t max_tables);
   ~TableRegistry();
 
-  // The id of the table, new or known. Errors: kResourceExhausted at the bound. Threads: any.
+  // The id of the table, new or known. Errors: kResourceExhausted at the bound, kInvalidArgument
+  // when the names are longer than kMaxTableKeyBytes. Threads: any.
   Result<TableId> Intern(std::string_view database, std::string_view name, const Schema& schema)
       EXCLUDES(mutex_);
   // Stable for the life of the registry. Threads: any; lock-free.

@@ -4,7 +4,7 @@
 //   file   := header record* (zeros)
 //   header := "FBJRNL" u8 0 u8 version(1)  u64 generation id
 //   record := u32 marker  u32 crc32c of all that follows  u32 payload bytes  u32 sequence (from 0)
-//             i64 receive time, Unix ms  u8 kind  u8 0  u16 tenant bytes  u32 refused count  payload
+//             i64 receive time, Unix ms  u8 kind  u8 0  u16 tenant bytes  u32 refused count payload
 //   payload:= refused count * u32 index, tenant, body
 #pragma once
 

@@ -1,13 +1,16 @@
 // The sealed segments of this node: which exist, who works on them, how many bytes they hold.
 //
-// A segment is added when its generation is committed (or found at start), and leaves by DeleteSegments.
-// It has one owner at a time: Take gives a move-only lease; a lease that is destroyed gives the segment back.
-// Files: <storage.dir>/segments/<name>. Memory: about 300 B a segment.
+// A segment is added when its generation is committed (or found at start), and leaves by
+// DeleteSegments. It has one owner at a time: Take gives a move-only lease; a lease that is
+// destroyed gives the segment back. The store outlives all leases. Files:
+// <storage.dir>/segments/<name>. Memory: about 300 B a segment.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,13 +24,13 @@ namespace forebay::wal {
 
 struct SegmentInfo {
   SegmentName name;
-  std::string file_name;    // of name
+  std::string file_name;  // of name
   uint64_t file_bytes = 0;
   uint64_t rows = 0;
-  uint64_t row_bytes = 0;   // uncompressed CSV, upper bound
+  uint64_t row_bytes = 0;     // uncompressed CSV, upper bound
   int64_t min_timestamp = 0;  // Unix ms; 0 when unknown
   int64_t max_timestamp = 0;
-  UnixMillis created;       // sealed at, wall clock
+  UnixMillis created;         // sealed at, wall clock
   MonotonicTime known_since;  // for ages: sealed or found at start by this process
 };
 
@@ -41,6 +44,8 @@ class SegmentLease {
   SegmentLease& operator=(SegmentLease&& other) noexcept;
   ~SegmentLease();
 
+  // False when empty: moved from, released, or the segment is gone.
+  explicit operator bool() const { return store_ != nullptr; }
   const SegmentInfo& info() const { return info_; }
   const std::string& path() const { return path_; }
   // Gives the segment back now.
@@ -55,7 +60,7 @@ class SegmentLease {
 
 // What waits of one table, for the batch policy.
 struct TableBacklog {
-  std::string key;  // "<database>_<table>[_<hash>]"
+  std::string key;                    // "<database>_<table>[_<hash>]"
   std::vector<SegmentInfo> segments;  // free ones (no lease), by id
 };
 
@@ -70,23 +75,32 @@ class SegmentStore {
  public:
   SegmentStore(io::FileSystem& fs, const Clock& clock, std::string directory);
 
-  // Lists the directory and adds every segment whose summary can be read; others are added after a scan by
-  // FinishScan (rows unknown until then). Files that are not segments are left alone and reported in the log.
-  // Called once, before any other thread; after the scrap of uncommitted generations was deleted.
-  Status LoadExisting();
+  // Lists the directory (which must exist) and adds every segment: by its summary, else by reading
+  // all of it (other writers leave no summary; a torn one is damage). Files that are not segments,
+  // or cannot be read, are left alone and reported in the log. Called once, before any other
+  // thread; after the scrap of uncommitted generations was deleted. Errors: those of listing.
+  Status LoadExisting() EXCLUDES(mutex_);
 
   // Threads: any, all below.
   void Add(std::vector<SegmentInfo> segments) EXCLUDES(mutex_);
   std::vector<TableBacklog> Backlog() const EXCLUDES(mutex_);
   // Errors: kNotFound (gone), kFailedPrecondition (somebody else has it).
   Result<SegmentLease> Take(const std::string& file_name) EXCLUDES(mutex_);
-  // Removes the files and makes that durable. What could not be removed stays leased and is an error.
-  Status DeleteSegments(std::vector<SegmentLease> leases) EXCLUDES(mutex_);
+  // Removes the files and makes that durable. A lease whose file is gone comes back empty; after an
+  // error the caller calls again with the same leases, also when all are empty: the removals may
+  // not be durable yet. Empty leases are skipped. Durable: when it returns OK.
+  Status DeleteSegments(std::span<SegmentLease> leases) EXCLUDES(mutex_);
+  // As DeleteSegments, but the files go to `directory`, on the same volume, under their names.
+  Status MoveSegments(std::span<SegmentLease> leases, const std::string& directory)
+      EXCLUDES(mutex_);
 
   StoreTotals Totals() const EXCLUDES(mutex_);
+  // When the oldest segment was sealed, leased ones too; nullopt when there is none.
+  std::optional<UnixMillis> OldestCreated() const EXCLUDES(mutex_);
   // Rows pending per database.
   std::map<std::string, uint64_t> PendingRows() const EXCLUDES(mutex_);
-  // Changes with every Add, release and deletion; returns at a change from `seen` or at the deadline.
+  // Changes with every Add, release and deletion; returns at a change from `seen` or at the
+  // deadline.
   uint64_t WaitForChange(uint64_t seen, MonotonicTime deadline) const EXCLUDES(mutex_);
   uint64_t version() const EXCLUDES(mutex_);
   // Wakes all who wait.
@@ -102,6 +116,9 @@ class SegmentStore {
     bool leased = false;
   };
   void GiveBack(const std::string& file_name) EXCLUDES(mutex_);
+  void Forget(SegmentLease& lease) EXCLUDES(mutex_);
+  void AddLocked(SegmentInfo info) REQUIRES(mutex_);
+  Result<SegmentInfo> Inspect(const SegmentName& name, const io::DirectoryEntry& entry) const;
 
   io::FileSystem& fs_;
   const Clock& clock_;

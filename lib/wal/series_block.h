@@ -1,6 +1,7 @@
-// Version 2 block payloads: series with their samples, by columns. A block stands alone: it holds the
-// labels of each of its series once, so blocks of different segments and nodes can be put together.
-// Bytes: docs/format/wal.md, "Series blocks". Encoder and decoder do not include each other.
+// Version 2 block payloads: series with their samples, by columns. A block stands alone: it holds
+// the labels of each of its series once, so blocks of different segments and nodes can be put
+// together. Bytes: docs/format/wal.md, "Series blocks". Encoder and decoder do not include each
+// other.
 //
 // Limits: kMaxBlockSeries, kMaxBlockRows; the sealer starts a new block at kTargetBlockBytes.
 #pragma once
@@ -31,9 +32,11 @@ class SeriesBlockEncoder {
   // `series` must outlive the encoder; refs given to Add must be alive until Finish.
   explicit SeriesBlockEncoder(const table::SeriesTable& series);
 
-  // Adds all samples of one series (never empty), oldest first or in arrival order. Shape: timestamps in
-  // Unix ms; values as IEEE 754 bits. All series of a block are of one table and come ordered by SeriesId.
-  void Add(table::SeriesRef ref, std::span<const int64_t> timestamps, std::span<const uint64_t> values);
+  // Adds all samples of one series (never empty), oldest first or in arrival order. Shape:
+  // timestamps in Unix ms; values as IEEE 754 bits. All series of a block are of one table and come
+  // ordered by SeriesId.
+  void Add(table::SeriesRef ref, std::span<const int64_t> timestamps,
+           std::span<const uint64_t> values);
 
   bool empty() const { return rows_ == 0; }
   // Bytes that the payload has so far, within a few percent.
@@ -43,7 +46,8 @@ class SeriesBlockEncoder {
   int64_t min_timestamp() const { return min_timestamp_; }
   int64_t max_timestamp() const { return max_timestamp_; }
 
-  // The payload (the value of the block, without the block header). Valid until the next Add or Reset.
+  // The payload (the value of the block, without the block header). Valid until the next Add or
+  // Reset.
   std::string_view Finish();
   void Reset();
 
@@ -72,8 +76,8 @@ class SeriesBlockEncoder {
   int64_t previous_timestamp_ = 0;  // first one of the series before
 };
 
-// One decoded series block. Views point into the payload that was decoded; arrays are reused by the next
-// Decode. Threads: one at a time.
+// One decoded series block. Views point into the payload that was decoded; arrays are reused by the
+// next Decode. Threads: one at a time.
 class SeriesBlockDecoder {
  public:
   struct Series {
@@ -82,13 +86,13 @@ class SeriesBlockDecoder {
     uint32_t first_value = 0;  // index into value symbols
     uint32_t label_count = 0;  // labels of the Labels column
     uint32_t lifted_count = 0;
-    uint32_t first_row = 0;    // index into timestamps() and values()
+    uint32_t first_row = 0;  // index into timestamps() and values()
     uint32_t rows = 0;
   };
 
-  // Shape: payload as SeriesBlockEncoder::Finish made it; expected_rows from the block header. Every count
-  // and reference is checked before use, memory is bounded by the payload's size and expected_rows.
-  // Errors: kCorruption.
+  // Shape: payload as SeriesBlockEncoder::Finish made it; expected_rows from the block header.
+  // Every count and reference is checked before use, memory is bounded by the payload's size and
+  // expected_rows. Errors: kCorruption.
   Status Decode(std::string_view payload, uint32_t expected_rows);
 
   std::span<const Series> series() const { return series_; }

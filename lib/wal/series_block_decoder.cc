@@ -36,8 +36,8 @@ Status SeriesBlockDecoder::Decode(std::string_view payload, uint32_t expected_ro
     return Damaged("counts beyond the block");
   }
   FOREBAY_RETURN_IF_ERROR(DecodeDictionary(in, symbol_count, shape_count));
-  FOREBAY_RETURN_IF_ERROR(DecodeSeries(in, series_count, static_cast<uint32_t>(lifted_count),
-                                       expected_rows));
+  FOREBAY_RETURN_IF_ERROR(
+      DecodeSeries(in, series_count, static_cast<uint32_t>(lifted_count), expected_rows));
   DecodeTimestamps(in);
   return DecodeValues(in);
 }

@@ -22,8 +22,9 @@ void AppendVarint(ByteBuffer& out, uint64_t value) {
   out.SetEnd(PutVarint(out.Ensure(kMaxVarintBytes), value));
 }
 
-// One value as the XOR with its predecessor: a control byte (trailing zero bytes << 4 | bytes that follow),
-// then the bytes between the zeros, lowest first. Writes up to 9 bytes at out, and may write 8 more.
+// One value as the XOR with its predecessor: a control byte (trailing zero bytes << 4 | bytes that
+// follow), then the bytes between the zeros, lowest first. Writes up to 9 bytes at out, and may
+// write 8 more.
 char* PutXor(char* out, uint64_t difference) {
   if (difference == 0) {
     *out = 0;
@@ -41,7 +42,9 @@ char* PutXor(char* out, uint64_t difference) {
 
 }  // namespace
 
-SeriesBlockEncoder::SeriesBlockEncoder(const table::SeriesTable& series) : series_(series) { Reset(); }
+SeriesBlockEncoder::SeriesBlockEncoder(const table::SeriesTable& series) : series_(series) {
+  Reset();
+}
 
 void SeriesBlockEncoder::Reset() {
   ++epoch_;
@@ -62,11 +65,13 @@ void SeriesBlockEncoder::Reset() {
 }
 
 size_t SeriesBlockEncoder::payload_bytes() const {
-  return symbols_.size() + shapes_.size() + series_bytes_.size() + timestamps_.size() + values_.size();
+  return symbols_.size() + shapes_.size() + series_bytes_.size() + timestamps_.size() +
+         values_.size();
 }
 
 uint32_t SeriesBlockEncoder::LocalSymbol(table::SymbolId id) {
-  if (id >= symbol_local_.size()) [[unlikely]] symbol_local_.resize(series_.symbols().capacity());
+  if (id >= symbol_local_.size()) [[unlikely]]
+    symbol_local_.resize(series_.symbols().capacity());
   uint64_t& local = symbol_local_[id];
   if (local >> 32 != epoch_) {
     local = epoch_ << 32 | symbol_count_++;
@@ -78,7 +83,8 @@ uint32_t SeriesBlockEncoder::LocalSymbol(table::SymbolId id) {
 }
 
 uint32_t SeriesBlockEncoder::LocalShape(table::ShapeId id) {
-  if (id >= shape_local_.size()) [[unlikely]] shape_local_.resize(series_.shape_capacity());
+  if (id >= shape_local_.size()) [[unlikely]]
+    shape_local_.resize(series_.shape_capacity());
   uint64_t& local = shape_local_[id];
   if (local >> 32 != epoch_) {
     local = epoch_ << 32 | shape_count_++;
@@ -101,7 +107,8 @@ void SeriesBlockEncoder::Add(table::SeriesRef ref, std::span<const int64_t> time
   char* out = series_bytes_.Ensure(8 + (view.values.size() + 2) * kMaxVarintBytes);
   std::memcpy(out, &view.series_id, 8);
   out = PutVarint(out + 8, shape);
-  for (const table::SymbolId value : view.values) out = PutVarint(out, symbol_local_[value] & kLocalMask);
+  for (const table::SymbolId value : view.values)
+    out = PutVarint(out, symbol_local_[value] & kLocalMask);
   series_bytes_.SetEnd(PutVarint(out, timestamps.size()));
 
   const auto difference = [](int64_t a, int64_t b) {

@@ -1,5 +1,5 @@
-// LEB128 and zigzag integers, and a bounded cursor over bytes that may be damaged. For the formats of
-// this module only.
+// LEB128 and zigzag integers, and a bounded cursor over bytes that may be damaged. For the formats
+// of this module only.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ inline char* PutVarint(char* out, uint64_t value) {
   return out;
 }
 
-// Reads from a byte range and never beyond. Once something did not fit, ok() is false for good and all
-// that is read is zero or empty.
+// Reads from a byte range and never beyond. Once something did not fit, ok() is false for good and
+// all that is read is zero or empty.
 class Cursor {
  public:
   explicit Cursor(std::string_view bytes) : at_(bytes.data()), end_(at_ + bytes.size()) {}

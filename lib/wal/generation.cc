@@ -1,0 +1,153 @@
+#include "wal/generation.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+
+namespace forebay::wal {
+
+std::unique_ptr<SampleChunk> ChunkPool::Take() {
+  MutexLock lock(mutex_);
+  if (free_.empty()) return std::unique_ptr<SampleChunk>(new SampleChunk);
+  auto chunk = std::move(free_.back());
+  free_.pop_back();
+  return chunk;
+}
+
+void ChunkPool::Give(std::unique_ptr<SampleChunk> chunk) {
+  chunk->used = 0;
+  MutexLock lock(mutex_);
+  if (free_.size() < max_free_) free_.push_back(std::move(chunk));
+}
+
+void ChunkPool::Trim(size_t keep) {
+  MutexLock lock(mutex_);
+  if (free_.size() > keep) free_.resize(keep);
+}
+
+Generation::Generation(Identity identity, uint32_t shards, ChunkPool& pool,
+                       std::function<void()> on_drained)
+    : identity_(std::move(identity)), pool_(pool), on_drained_(std::move(on_drained)) {
+  for (uint32_t i = 0; i < std::max(shards, 1U); ++i) shards_.push_back(std::make_unique<Shard>());
+}
+
+Generation::~Generation() { pool_.SubtractBytes(memory_bytes()); }
+
+GenerationLease Generation::Enter(std::shared_ptr<Generation> self) {
+  members_.fetch_add(1, std::memory_order_relaxed);
+  return GenerationLease(std::move(self));
+}
+
+void Generation::Leave() {
+  if (members_.fetch_sub(1, std::memory_order_acq_rel) == 1) on_drained_();
+}
+
+void Generation::CountMemory(uint64_t bytes) {
+  memory_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  pool_.AddBytes(bytes);
+}
+
+void Generation::Append(uint32_t shard_number, const SampleColumns& samples) {
+  FOREBAY_CHECK(samples.refs.size() == samples.timestamps.size() &&
+                samples.refs.size() == samples.values.size());
+  Shard& shard = *shards_[shard_number % shards_.size()];
+  MutexLock lock(shard.mutex);
+  for (size_t done = 0; done < samples.refs.size();) {
+    if (shard.chunks.empty() || shard.chunks.back()->used == kChunkSamples) {
+      shard.chunks.push_back(pool_.Take());
+      CountMemory(sizeof(SampleChunk));
+    }
+    SampleChunk& chunk = *shard.chunks.back();
+    const size_t count = std::min(samples.refs.size() - done, kChunkSamples - chunk.used);
+    std::memcpy(chunk.refs + chunk.used, samples.refs.data() + done, count * sizeof chunk.refs[0]);
+    std::memcpy(chunk.timestamps + chunk.used, samples.timestamps.data() + done,
+                count * sizeof chunk.timestamps[0]);
+    std::memcpy(chunk.values + chunk.used, samples.values.data() + done,
+                count * sizeof chunk.values[0]);
+    chunk.used += count;
+    done += count;
+  }
+  samples_.fetch_add(samples.refs.size(), std::memory_order_relaxed);
+}
+
+void Generation::AppendText(uint32_t shard_number, const TextRows& rows) {
+  Shard& shard = *shards_[shard_number % shards_.size()];
+  MutexLock lock(shard.mutex);
+  TextColumn& column = shard.texts[rows.table];
+  const size_t base = column.text.size();
+  column.text += rows.text;
+  for (const uint32_t end : rows.row_ends) column.row_ends.push_back(base + end);
+  CountMemory(rows.text.size() + rows.row_ends.size() * sizeof(size_t));
+}
+
+GenerationContents Generation::Take() {
+  FOREBAY_CHECK(drained());
+  GenerationContents contents;
+  for (const auto& shard : shards_) {
+    MutexLock lock(shard->mutex);
+    for (auto& chunk : shard->chunks) contents.chunks.push_back(std::move(chunk));
+    shard->chunks.clear();
+    for (auto& [table, column] : shard->texts) {
+      TextColumn& merged = contents.texts[table];
+      const size_t base = merged.text.size();
+      merged.text += column.text;
+      for (const size_t end : column.row_ends) merged.row_ends.push_back(base + end);
+    }
+    shard->texts.clear();
+  }
+  return contents;
+}
+
+void Generation::Restore(GenerationContents contents) {
+  Shard& shard = *shards_.front();
+  MutexLock lock(shard.mutex);
+  shard.chunks = std::move(contents.chunks);
+  shard.texts = std::move(contents.texts);
+}
+
+void Generation::Discard() {
+  for (const auto& shard : shards_) {
+    MutexLock lock(shard->mutex);
+    for (auto& chunk : shard->chunks) pool_.Give(std::move(chunk));
+    shard->chunks.clear();
+    shard->texts.clear();
+  }
+  pool_.SubtractBytes(memory_bytes_.exchange(0));
+  samples_.store(0);
+}
+
+GenerationLease::GenerationLease(std::shared_ptr<Generation> generation)
+    : generation_(std::move(generation)) {}
+GenerationLease::GenerationLease(GenerationLease&& other) noexcept = default;
+
+GenerationLease& GenerationLease::operator=(GenerationLease&& other) noexcept {
+  if (this != &other) {
+    Release();
+    generation_ = std::move(other.generation_);
+  }
+  return *this;
+}
+
+GenerationLease::~GenerationLease() { Release(); }
+
+uint64_t GenerationLease::sequence() const { return generation_->identity().sequence; }
+
+void GenerationLease::Append(uint32_t shard, const SampleColumns& samples) {
+  generation_->Append(shard, samples);
+}
+
+void GenerationLease::AppendText(uint32_t shard, const TextRows& rows) {
+  generation_->AppendText(shard, rows);
+}
+
+void GenerationLease::Release() {
+  if (generation_ == nullptr) return;
+  // The generation must outlive the call that may end it.
+  const std::shared_ptr<Generation> generation = std::move(generation_);
+  generation_.reset();
+  generation->Leave();
+}
+
+}  // namespace forebay::wal

@@ -1,0 +1,125 @@
+// One generation in memory: the samples of the requests that entered it, in arrival order, by io
+// thread. What is appended has been committed to the generation's journal.
+//
+// Memory comes in chunks of kChunkSamples from a ChunkPool; no lock is contended as long as each io
+// thread uses its own shard. Ordering by table and series is the sealer's work: on the way in a
+// sample costs three copies.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "wal/journal_writer.h"
+#include "wal/wal.h"
+
+namespace forebay::wal {
+
+inline constexpr size_t kChunkSamples = 16'384;
+
+struct SampleChunk {
+  size_t used = 0;
+  table::SeriesRef refs[kChunkSamples];
+  int64_t timestamps[kChunkSamples];
+  uint64_t values[kChunkSamples];
+};
+
+// Keeps free chunks for reuse, so that steady state neither allocates nor faults pages in. Counts
+// the bytes of all chunks and texts in use. Threads: any.
+class ChunkPool {
+ public:
+  // At most `max_free` chunks are kept.
+  explicit ChunkPool(size_t max_free) : max_free_(max_free) {}
+
+  std::unique_ptr<SampleChunk> Take() EXCLUDES(mutex_);
+  void Give(std::unique_ptr<SampleChunk> chunk) EXCLUDES(mutex_);
+  // Frees all but `keep` of the free ones.
+  void Trim(size_t keep) EXCLUDES(mutex_);
+
+  void AddBytes(uint64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  void SubtractBytes(uint64_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  const size_t max_free_;
+  std::atomic<uint64_t> bytes_{0};
+  Mutex mutex_;
+  std::vector<std::unique_ptr<SampleChunk>> free_ GUARDED_BY(mutex_);
+};
+
+// Text rows of one table.
+struct TextColumn {
+  std::string text;
+  std::vector<size_t> row_ends;  // offset behind each row's line feed: rows may hold line feeds
+};
+
+// What a generation held, taken out of it by the sealer.
+struct GenerationContents {
+  std::vector<std::unique_ptr<SampleChunk>> chunks;
+  std::unordered_map<table::TableId, TextColumn> texts;
+};
+
+class Generation {
+ public:
+  struct Identity {
+    uint64_t sequence = 0;  // counts up from 1 in this process
+    uint64_t id = 0;        // flake: names the journal and the segments
+    std::string journal_path;
+    MonotonicTime opened;
+  };
+
+  // `on_drained` runs once, when the generation was closed and its last lease is gone; any thread.
+  Generation(Identity identity, uint32_t shards, ChunkPool& pool, std::function<void()> on_drained);
+  ~Generation();
+
+  const Identity& identity() const { return identity_; }
+
+  // The lease's side. Enter only while the generation is the open one (the Wal's mutex sees to it).
+  GenerationLease Enter(std::shared_ptr<Generation> self);
+  void Leave();
+  // No Enter any more.
+  void Close() { Leave(); }
+  bool drained() const { return members_.load(std::memory_order_acquire) == 0; }
+
+  void Append(uint32_t shard, const SampleColumns& samples);
+  void AppendText(uint32_t shard, const TextRows& rows);
+  uint64_t samples() const { return samples_.load(std::memory_order_relaxed); }
+  uint64_t memory_bytes() const { return memory_bytes_.load(std::memory_order_relaxed); }
+
+  // Everything appended; the generation is empty afterwards. Only when drained.
+  GenerationContents Take();
+  // Gives contents back after a failed seal.
+  void Restore(GenerationContents contents);
+  // Forgets what was appended, after a failed replay.
+  void Discard();
+
+  // Used by the journal thread alone, until the generation is closed.
+  std::unique_ptr<JournalWriter> journal;
+  uint64_t journal_bytes = 0;  // size of the file once closed, for accounting
+  bool replay_first = false;  // found at start: its samples are still in its journal; sealer thread
+
+ private:
+  struct alignas(64) Shard {
+    Mutex mutex;
+    std::vector<std::unique_ptr<SampleChunk>> chunks GUARDED_BY(mutex);
+    std::unordered_map<table::TableId, TextColumn> texts GUARDED_BY(mutex);
+  };
+
+  void CountMemory(uint64_t bytes);
+
+  const Identity identity_;
+  ChunkPool& pool_;
+  const std::function<void()> on_drained_;
+  std::atomic<int64_t> members_{1};  // leases, and one while open
+  std::atomic<uint64_t> samples_{0};
+  std::atomic<uint64_t> memory_bytes_{0};
+  std::vector<std::unique_ptr<Shard>> shards_;
+};
+
+}  // namespace forebay::wal

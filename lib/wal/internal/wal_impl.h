@@ -1,0 +1,133 @@
+// The Wal's state and its two threads. wal.cc: life cycle and the callers' side; journal_thread.cc:
+// group commit and rotation; sealer_thread.cc: sealing, commit, eviction; recovery.cc: what an
+// earlier run left.
+//
+// Lock order: mutex_ alone; no I/O and no foreign call under it.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.h"
+#include "wal/flake_id.h"
+#include "wal/generation.h"
+#include "wal/sealer.h"
+#include "wal/wal.h"
+
+namespace forebay::wal {
+
+class WalImpl final : public Wal {
+ public:
+  struct Parts {
+    io::FileSystem& fs;
+    const Clock& clock;
+    table::SeriesTable& series;
+    const table::TableRegistry& tables;
+    SegmentStore& store;
+    Quarantine& quarantine;
+    ReplayHandler& replay;
+  };
+
+  WalImpl(const WalOptions& options, const Parts& parts);
+  ~WalImpl() override;
+
+  // Creates directories, recovers, opens the first generation, starts the threads.
+  Status Start();
+
+  Result<GenerationLease> Enter() override;
+  void Commit(const GenerationLease& lease, PendingRecord* record) override;
+  Status Flush(MonotonicTime deadline) override;
+  Status Stop(MonotonicTime deadline) override;
+  WalStats stats() const override;
+
+ private:
+  // wal.cc
+  Error Refusal() const REQUIRES(mutex_);
+  bool WaitSealed(uint64_t sequence, MonotonicTime deadline) EXCLUDES(mutex_);
+  std::shared_ptr<Generation> MakeGeneration(uint64_t sequence, uint64_t id);
+  std::string JournalPath(uint64_t id) const;
+
+  // recovery.cc
+  Status Recover();
+  Status DropScrap(const std::vector<uint64_t>& journal_ids, uint64_t& newest_id);
+  Status ReplayJournal(const std::shared_ptr<Generation>& generation);
+  Status ReplayRecords(class JournalReader& reader, GenerationLease& lease, uint64_t id);
+
+  // journal_thread.cc
+  void JournalLoop();
+  PendingRecord* WaitForWork();
+  void CommitGroups(PendingRecord* list);
+  Status WriteGroup(Generation& generation, PendingRecord* first);
+  bool RotationDue(MonotonicTime now) EXCLUDES(mutex_);
+  Status Rotate();
+  void CheckDisk(MonotonicTime now);
+
+  // sealer_thread.cc
+  void SealerLoop();
+  std::shared_ptr<Generation> WaitForDrained();
+  Status SealOnce(const std::shared_ptr<Generation>& generation);
+  Status RemoveJournal(const Generation& generation);
+  void Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents);
+  void EvictIdleSeries(uint64_t sequence);
+  bool Backoff(int attempt);
+
+  const WalOptions options_;
+  const Parts parts_;
+  const std::string journal_directory_;
+  const uint64_t rotate_memory_bytes_;
+  ChunkPool pool_;
+  Sealer sealer_;
+  std::unique_ptr<FlakeIds> ids_;  // once the ids in use are known
+
+  mutable Mutex mutex_;
+  CondVar work_;     // journal thread
+  CondVar drained_;  // sealer thread
+  CondVar sealed_;   // Flush, Stop
+  std::shared_ptr<Generation> open_ GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<Generation>> sealing_ GUARDED_BY(mutex_);
+  PendingRecord* queue_head_ GUARDED_BY(mutex_) = nullptr;
+  PendingRecord* queue_tail_ GUARDED_BY(mutex_) = nullptr;
+  uint64_t next_sequence_ GUARDED_BY(mutex_) = 1;
+  uint64_t rotate_up_to_ GUARDED_BY(mutex_) =
+      0;  // rotate the open generation if its sequence is not above
+  uint64_t sealed_up_to_ GUARDED_BY(mutex_) = 0;
+  uint64_t recovered_up_to_ GUARDED_BY(mutex_) =
+      0;  // generations of an earlier run have sequences up to this
+  bool stopping_ GUARDED_BY(mutex_) = false;  // no Enter
+  bool stop_journal_ GUARDED_BY(mutex_) = false;
+  bool stop_sealer_ GUARDED_BY(mutex_) = false;
+  bool stopped_ GUARDED_BY(mutex_) = false;
+
+  std::atomic<bool> disk_full_{false};
+  std::atomic<bool> journal_broken_{false};       // the open generation has no file to write to
+  std::atomic<int64_t> commit_started_nanos_{0};  // of the group being written; 0: none
+  std::atomic<uint64_t> open_journal_bytes_{0};
+  std::atomic<uint64_t> sealing_journal_bytes_{0};
+
+  // Journal thread.
+  MonotonicTime next_disk_check_{};
+  MonotonicTime next_rotation_attempt_{};
+  // Sealer thread: when each of the last generations was sealed, for evicting by age.
+  std::deque<std::pair<uint64_t, MonotonicTime>> sealed_at_;
+
+  std::atomic<uint64_t> journal_bytes_written_{0};
+  std::atomic<uint64_t> journal_records_{0};
+  std::atomic<uint64_t> journal_commits_{0};
+  std::atomic<uint64_t> journal_errors_{0};
+  std::atomic<uint64_t> seal_errors_{0};
+  std::atomic<uint64_t> generations_sealed_{0};
+  std::atomic<uint64_t> sealed_rows_{0};
+  std::atomic<uint64_t> sealed_file_bytes_{0};
+  std::atomic<uint64_t> replayed_records_{0};
+  std::atomic<uint64_t> quarantined_records_{0};
+  std::atomic<uint64_t> series_evicted_{0};
+
+  std::jthread journal_thread_;
+  std::jthread sealer_thread_;
+};
+
+}  // namespace forebay::wal

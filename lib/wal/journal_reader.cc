@@ -1,0 +1,171 @@
+#include "wal/journal_reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "io/crc.h"
+
+namespace forebay::wal {
+namespace {
+
+constexpr size_t kWindowBytes = 1 << 20;
+constexpr size_t kChecksumEnd = 8;
+
+template <typename T>
+T Get(const char* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+// The fields of a record's header, as they stand there.
+struct Header {
+  explicit Header(const char* at)
+      : crc(Get<uint32_t>(at + 4)),
+        payload(Get<uint32_t>(at + 8)),
+        received(Get<int64_t>(at + 16)),
+        kind(Get<uint8_t>(at + 24)),
+        tenant(Get<uint16_t>(at + 26)),
+        refused(Get<uint32_t>(at + 28)) {}
+
+  bool Plausible() const {
+    return payload <= kMaxRecordPayload && refused <= kMaxRefusedPerRecord &&
+           uint64_t{refused} * sizeof(uint32_t) + tenant <= payload;
+  }
+
+  uint32_t crc;
+  uint32_t payload;
+  int64_t received;
+  uint8_t kind;
+  uint16_t tenant;
+  uint32_t refused;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<JournalReader>> JournalReader::Open(io::FileSystem& fs,
+                                                           const std::string& path) {
+  FOREBAY_ASSIGN_OR_RETURN(auto file, fs.Open(path, io::OpenMode::kRead));
+  FOREBAY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  char header[kJournalHeaderBytes];
+  FOREBAY_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, header));
+  if (got < sizeof header || std::string_view(header, kJournalMagic.size()) != kJournalMagic) {
+    return Error(ErrorCode::kCorruption, path + ": not a journal of this version");
+  }
+  auto reader = std::unique_ptr<JournalReader>(new JournalReader(std::move(file), size));
+  reader->generation_id_ = Get<uint64_t>(header + kJournalMagic.size());
+  reader->next_offset_ = kJournalHeaderBytes;
+  return reader;
+}
+
+// Makes window_ hold [offset, offset + bytes). False when the file is shorter.
+Result<bool> JournalReader::Fill(uint64_t offset, size_t bytes) {
+  if (offset >= window_offset_ && offset + bytes <= window_offset_ + window_.size()) return true;
+  if (offset + bytes > size_) return false;
+  const size_t want =
+      static_cast<size_t>(std::min<uint64_t>(std::max(bytes, kWindowBytes), size_ - offset));
+  window_.resize(want);
+  window_offset_ = offset;
+  FOREBAY_ASSIGN_OR_RETURN(const size_t got, file_->ReadAt(offset, window_));
+  window_.resize(got);
+  return got >= bytes;
+}
+
+// True when a record that holds begins at offset; it is then in the window.
+Result<bool> JournalReader::RecordAt(uint64_t offset) {
+  FOREBAY_ASSIGN_OR_RETURN(const bool has_header, Fill(offset, kRecordHeaderBytes));
+  if (!has_header) return false;
+  const char* at = window_.data() + (offset - window_offset_);
+  if (Get<uint32_t>(at) != kRecordMarker) return false;
+  const Header header(at);
+  if (!header.Plausible()) return false;
+  const size_t bytes = kRecordHeaderBytes + header.payload;
+  FOREBAY_ASSIGN_OR_RETURN(const bool has_all, Fill(offset, bytes));
+  if (!has_all) return false;
+  at = window_.data() + (offset - window_offset_);
+  if (io::Crc32c({at + kChecksumEnd, bytes - kChecksumEnd}) != header.crc) return false;
+  record_offset_ = offset;
+  record_bytes_ = bytes;
+  return true;
+}
+
+// The offset of the next record that holds, from `from` on.
+Result<std::optional<uint64_t>> JournalReader::FindMarker(uint64_t from) {
+  const char marker_first = static_cast<char>(kRecordMarker & 0xff);
+  for (uint64_t offset = from; offset + kRecordHeaderBytes <= size_;) {
+    FOREBAY_ASSIGN_OR_RETURN(const bool filled, Fill(offset, kRecordHeaderBytes));
+    if (!filled) break;
+    const std::string_view window(window_);
+    const size_t found = window.find(marker_first, offset - window_offset_);
+    if (found == std::string_view::npos) {
+      offset = window_offset_ + window_.size();
+      continue;
+    }
+    offset = window_offset_ + found;
+    FOREBAY_ASSIGN_OR_RETURN(const bool holds, RecordAt(offset));
+    if (holds) return offset;
+    ++offset;
+  }
+  return std::nullopt;
+}
+
+// Reports the bytes from `from` to the end of the file, unless they are zeros.
+Status JournalReader::NoteTail(uint64_t from) {
+  for (uint64_t offset = from; offset < size_;) {
+    const auto bytes = static_cast<size_t>(std::min<uint64_t>(kWindowBytes, size_ - offset));
+    FOREBAY_ASSIGN_OR_RETURN(const bool filled, Fill(offset, bytes));
+    if (!filled) break;
+    const std::string_view chunk = std::string_view(window_).substr(offset - window_offset_, bytes);
+    if (chunk.find_first_not_of('\0') != std::string_view::npos) {
+      damage_.push_back({from, size_ - from, /*torn_tail=*/true});
+      return {};
+    }
+    offset += bytes;
+  }
+  return {};
+}
+
+ReplayedRecord JournalReader::Parse() const {
+  const char* at = window_.data() + (record_offset_ - window_offset_);
+  const Header header(at);
+  const char* payload = at + kRecordHeaderBytes + header.refused * sizeof(uint32_t);
+  ReplayedRecord record;
+  record.kind = static_cast<RecordKind>(header.kind);
+  record.received = UnixMillis{header.received};
+  record.refused = refused_;
+  record.tenant = {payload, header.tenant};
+  record.body = {payload + header.tenant,
+                 header.payload - header.refused * sizeof(uint32_t) - header.tenant};
+  return record;
+}
+
+Result<std::optional<ReplayedRecord>> JournalReader::Next() {
+  if (next_offset_ >= size_) return std::nullopt;
+  FOREBAY_ASSIGN_OR_RETURN(const bool holds, RecordAt(next_offset_));
+  if (!holds) {
+    FOREBAY_ASSIGN_OR_RETURN(const std::optional<uint64_t> found, FindMarker(next_offset_ + 1));
+    if (!found) {
+      FOREBAY_RETURN_IF_ERROR(NoteTail(next_offset_));
+      next_offset_ = size_;
+      return std::nullopt;
+    }
+    damage_.push_back({next_offset_, *found - next_offset_, /*torn_tail=*/false});
+  }
+  const char* at = window_.data() + (record_offset_ - window_offset_);
+  const Header header(at);
+  refused_.resize(header.refused);
+  if (header.refused != 0) {
+    std::memcpy(refused_.data(), at + kRecordHeaderBytes, header.refused * sizeof(uint32_t));
+  }
+  next_offset_ = record_offset_ + record_bytes_;
+  return Parse();
+}
+
+Result<std::string> JournalReader::ReadRange(uint64_t offset, uint64_t length) {
+  std::string bytes(length, '\0');
+  FOREBAY_ASSIGN_OR_RETURN(const size_t got, file_->ReadAt(offset, bytes));
+  bytes.resize(got);
+  return bytes;
+}
+
+}  // namespace forebay::wal

@@ -1,0 +1,170 @@
+// The journal thread: gathers what is queued, writes it at once, syncs once, wakes the waiters;
+// begins a new generation when the open one is old, large or has lost its journal.
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+#include "wal/internal/wal_impl.h"
+
+namespace forebay::wal {
+namespace {
+
+// A group is one write: bounded so that one sync does not keep early waiters for long.
+constexpr size_t kMaxGroupRecords = 256;
+constexpr size_t kMaxGroupBytes = 64U << 20;
+constexpr std::chrono::milliseconds kDiskCheckInterval{200};
+constexpr std::chrono::seconds kRotationRetry{1};
+
+}  // namespace
+
+void WalImpl::JournalLoop() {
+  while (true) {
+    PendingRecord* list = WaitForWork();
+    if (list != nullptr) CommitGroups(list);
+    const MonotonicTime now = parts_.clock.Monotonic();
+    CheckDisk(now);
+    if (RotationDue(now)) {
+      const Status rotated = Rotate();
+      if (!rotated.ok()) {
+        journal_errors_.fetch_add(1);
+        next_rotation_attempt_ = now + kRotationRetry;
+        LogError("cannot begin a journal", {{"error", rotated.error().ToString()}});
+      }
+    }
+    MutexLock lock(mutex_);
+    if (stop_journal_ && queue_head_ == nullptr) return;
+  }
+}
+
+// Waits for records, a rotation or the next check; takes all records that are queued.
+PendingRecord* WalImpl::WaitForWork() {
+  MutexLock lock(mutex_);
+  if (queue_head_ == nullptr && !stop_journal_ && rotate_up_to_ < open_->identity().sequence) {
+    work_.WaitUntil(lock, std::chrono::steady_clock::now() + kDiskCheckInterval);
+  }
+  PendingRecord* list = queue_head_;
+  queue_head_ = nullptr;
+  queue_tail_ = nullptr;
+  return list;
+}
+
+// Splits the list where the generation changes or a group is full.
+void WalImpl::CommitGroups(PendingRecord* list) {
+  while (list != nullptr) {
+    Generation& generation = *list->generation;
+    PendingRecord* last = list;
+    size_t records = 1;
+    size_t bytes = last->body.size();
+    while (last->next != nullptr && last->next->generation == &generation &&
+           records < kMaxGroupRecords && bytes < kMaxGroupBytes) {
+      last = last->next;
+      ++records;
+      bytes += last->body.size();
+    }
+    PendingRecord* rest = last->next;
+    last->next = nullptr;
+    commit_started_nanos_.store(parts_.clock.Monotonic().time_since_epoch().count());
+    Status status = WriteGroup(generation, list);
+    commit_started_nanos_.store(0);
+    if (status.ok()) {
+      journal_records_.fetch_add(records, std::memory_order_relaxed);
+      journal_commits_.fetch_add(1, std::memory_order_relaxed);
+    }
+    for (PendingRecord* record = list; record != nullptr;) {
+      PendingRecord* next = record->next;  // done() may end the record
+      record->status = status;
+      record->done(record);
+      record = next;
+    }
+    list = rest;
+  }
+}
+
+// A failed write or sync ends the journal for good: what was acknowledged before is in the columns
+// and in the synced part; nothing is appended behind bytes that nobody knows.
+Status WalImpl::WriteGroup(Generation& generation, PendingRecord* first) {
+  if (generation.journal == nullptr) {
+    return Error(ErrorCode::kUnavailable, "the generation's journal has failed");
+  }
+  const uint64_t before = generation.journal->bytes();
+  Status status = generation.journal->Append(first);
+  if (status.ok() && options_.durability == config::Durability::kSync) {
+    status = generation.journal->Sync();
+  }
+  if (!status.ok()) {
+    journal_errors_.fetch_add(1);
+    LogError("journal failed; a new one begins", {{"journal", generation.identity().journal_path},
+                                                  {"error", status.error().ToString()}});
+    generation.journal.reset();
+    MutexLock lock(mutex_);
+    if (open_.get() == &generation) {
+      journal_broken_.store(true);
+      rotate_up_to_ = std::max(rotate_up_to_, generation.identity().sequence);
+    }
+    return status;
+  }
+  const uint64_t written = generation.journal->bytes() - before;
+  journal_bytes_written_.fetch_add(written, std::memory_order_relaxed);
+  open_journal_bytes_.fetch_add(written, std::memory_order_relaxed);
+  return status;
+}
+
+bool WalImpl::RotationDue(MonotonicTime now) {
+  if (now < next_rotation_attempt_) return false;
+  MutexLock lock(mutex_);
+  const Generation& open = *open_;
+  if (rotate_up_to_ >= open.identity().sequence) return true;
+  if (open.memory_bytes() == 0) return false;
+  return now - open.identity().opened >= options_.generation.max_age ||
+         open.memory_bytes() >= rotate_memory_bytes_ ||
+         open_journal_bytes_.load(std::memory_order_relaxed) >=
+             options_.generation.max_journal.value;
+}
+
+// Begins the next generation; the open one goes to the sealer. On an error nothing has changed.
+Status WalImpl::Rotate() {
+  const uint64_t id = ids_->Next();
+  FOREBAY_ASSIGN_OR_RETURN(auto journal,
+                           JournalWriter::Create(parts_.fs, JournalPath(id), id,
+                                                 options_.durability != config::Durability::kNone));
+  std::shared_ptr<Generation> old;
+  {
+    MutexLock lock(mutex_);
+    const uint64_t sequence = next_sequence_++;
+    auto fresh = MakeGeneration(sequence, id);
+    const uint64_t header_bytes = journal->bytes();
+    fresh->journal = std::move(journal);
+    parts_.series.SetOpenGeneration(sequence);
+    old = std::move(open_);
+    open_ = std::move(fresh);
+    journal_broken_.store(false);
+    const uint64_t old_bytes = open_journal_bytes_.exchange(header_bytes);
+    if (old != nullptr) {
+      sealing_journal_bytes_.fetch_add(old_bytes);
+      old->journal_bytes = old_bytes;
+      sealing_.push_back(old);
+    }
+  }
+  if (old != nullptr) old->Close();
+  return {};
+}
+
+void WalImpl::CheckDisk(MonotonicTime now) {
+  if (now < next_disk_check_) return;
+  next_disk_check_ = now + kDiskCheckInterval;
+  const uint64_t used =
+      parts_.store.Totals().file_bytes + open_journal_bytes_.load() + sealing_journal_bytes_.load();
+  bool full = used >= options_.storage.max_disk.value;
+  const Result<io::Space> space = parts_.fs.VolumeSpace(options_.storage.dir);
+  if (space.ok() && space->available_bytes < options_.storage.reserve.value) full = true;
+  if (full != disk_full_.exchange(full)) {
+    if (full) {
+      LogWarn("storage is full: new writes are answered 503 until uploads have made room",
+              {{"used_bytes", used}, {"max_disk", options_.storage.max_disk.value}});
+    } else {
+      LogInfo("storage has room again", {{"used_bytes", used}});
+    }
+  }
+}
+
+}  // namespace forebay::wal

@@ -1,0 +1,230 @@
+#include "wal/sealer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "wal/segment_format.h"
+
+namespace forebay::wal {
+namespace {
+
+// Up to so many files are synced one by one; more are synced by one syncfs, which costs a few ms
+// where a thousand fdatasync cost 190 (performance.md A3).
+constexpr size_t kMaxSingleSyncs = 16;
+// Rows of one series in one block; more make another block entry.
+constexpr uint32_t kMaxRowsPerEntry = 65'536;
+// Text of one version 1 block.
+constexpr size_t kTargetTextBlockBytes = 256 << 10;
+// Scratch memory above this is given back after a seal.
+constexpr size_t kKeptScratchSamples = 4U << 20;
+
+}  // namespace
+
+Sealer::Sealer(io::FileSystem& fs, const Clock& clock, table::SeriesTable& series,
+               const table::TableRegistry& tables, std::string directory)
+    : fs_(fs),
+      clock_(clock),
+      series_(series),
+      tables_(tables),
+      directory_(std::move(directory)),
+      encoder_(series) {}
+
+void Sealer::Trim() {
+  if (timestamps_.capacity() <= kKeptScratchSamples) return;
+  std::vector<int64_t>().swap(timestamps_);
+  std::vector<uint64_t>().swap(values_);
+}
+
+void Sealer::CountSamples(const GenerationContents& contents) {
+  counts_.resize(std::max<size_t>(counts_.size(), series_.capacity()), 0);
+  positions_.resize(counts_.size());
+  active_.clear();
+  for (const auto& chunk : contents.chunks) {
+    for (size_t i = 0; i < chunk->used; ++i) {
+      const table::SeriesRef ref = chunk->refs[i];
+      if (counts_[ref]++ == 0) active_.push_back({0, ref, 0});
+    }
+  }
+}
+
+void Sealer::Order() {
+  for (Active& active : active_) {
+    const table::SeriesView view = series_.Get(active.ref);
+    active.table = view.table;
+    active.series_id = view.series_id;
+  }
+  std::sort(active_.begin(), active_.end(), [](const Active& a, const Active& b) {
+    if (a.table != b.table) return a.table < b.table;
+    if (a.series_id != b.series_id) return a.series_id < b.series_id;
+    return a.ref < b.ref;
+  });
+}
+
+void Sealer::Scatter(const GenerationContents& contents) {
+  uint32_t position = 0;
+  for (const Active& active : active_) {
+    positions_[active.ref] = position;
+    position += counts_[active.ref];
+  }
+  timestamps_.resize(position);
+  values_.resize(position);
+  for (const auto& chunk : contents.chunks) {
+    for (size_t i = 0; i < chunk->used; ++i) {
+      const uint32_t to = positions_[chunk->refs[i]]++;
+      timestamps_[to] = chunk->timestamps[i];
+      values_[to] = chunk->values[i];
+    }
+  }
+}
+
+Result<std::vector<SegmentInfo>> Sealer::Seal(uint64_t generation_id, uint64_t sequence,
+                                              const GenerationContents& contents) {
+  CountSamples(contents);
+  Order();
+  Scatter(contents);
+  Result<std::vector<SegmentInfo>> segments = WriteAll(generation_id, contents);
+  for (const Active& active : active_) {
+    counts_[active.ref] = 0;
+    series_.MarkUsed(active.ref, sequence);
+  }
+  if (segments.ok()) {
+    const Status synced = Sync(*segments);
+    if (synced.ok()) return segments;
+    segments = Error(synced.error());
+  }
+  RemoveScrap(generation_id);
+  return segments;
+}
+
+Result<std::vector<SegmentInfo>> Sealer::WriteAll(uint64_t generation_id,
+                                                  const GenerationContents& contents) {
+  std::vector<SegmentInfo> segments;
+  const std::span<const Active> all(active_);
+  for (size_t begin = 0; begin < all.size();) {
+    size_t end = begin;
+    while (end < all.size() && all[end].table == all[begin].table) ++end;
+    FOREBAY_ASSIGN_OR_RETURN(auto segment,
+                             WriteSeriesSegment(generation_id, all.subspan(begin, end - begin)));
+    segments.push_back(std::move(segment));
+    begin = end;
+  }
+  for (const auto& [table, column] : contents.texts) {
+    FOREBAY_ASSIGN_OR_RETURN(auto segment, WriteTextSegment(generation_id, table, column));
+    segments.push_back(std::move(segment));
+  }
+  return segments;
+}
+
+SegmentName Sealer::NameOf(table::TableId table, uint64_t generation_id) const {
+  const table::TableInfo& info = tables_.Get(table);
+  return {info.database, info.name, info.schema.hash_text(), generation_id};
+}
+
+Result<Sealer::OpenSegment> Sealer::Open(table::TableId table, uint64_t generation_id) {
+  OpenSegment segment;
+  segment.info.name = NameOf(table, generation_id);
+  segment.info.created = clock_.Now();
+  FOREBAY_ASSIGN_OR_RETURN(segment.info.file_name, FormatSegmentName(segment.info.name));
+  // Truncates: a failed attempt may have left the name.
+  FOREBAY_ASSIGN_OR_RETURN(segment.file, fs_.Open(io::JoinPath(directory_, segment.info.file_name),
+                                                  io::OpenMode::kCreateOrTruncate));
+  writer_.Reset(*segment.file, segment.info.created);
+  return segment;
+}
+
+Result<SegmentInfo> Sealer::Close(OpenSegment segment) {
+  FOREBAY_ASSIGN_OR_RETURN(const SegmentSummary summary, writer_.Finish());
+  SegmentInfo& info = segment.info;
+  info.rows = summary.rows;
+  info.row_bytes = summary.row_bytes;
+  info.min_timestamp = summary.min_timestamp;
+  info.max_timestamp = summary.max_timestamp;
+  info.known_since = clock_.Monotonic();
+  FOREBAY_ASSIGN_OR_RETURN(info.file_bytes, segment.file->Size());
+  FOREBAY_RETURN_IF_ERROR(segment.file->Close());
+  return std::move(info);
+}
+
+Result<SegmentInfo> Sealer::WriteSeriesSegment(uint64_t generation_id,
+                                               std::span<const Active> series) {
+  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(series.front().table, generation_id));
+  encoder_.Reset();
+  for (const Active& active : series) {
+    const uint32_t count = counts_[active.ref];
+    const uint32_t end = positions_[active.ref];
+    for (uint32_t begin = end - count; begin < end;) {
+      const uint32_t rows = std::min(end - begin, kMaxRowsPerEntry);
+      encoder_.Add(active.ref, {timestamps_.data() + begin, rows}, {values_.data() + begin, rows});
+      begin += rows;
+      if (encoder_.payload_bytes() >= kTargetBlockBytes) FOREBAY_RETURN_IF_ERROR(FlushBlock());
+    }
+  }
+  FOREBAY_RETURN_IF_ERROR(FlushBlock());
+  return Close(std::move(segment));
+}
+
+Status Sealer::FlushBlock() {
+  if (encoder_.empty()) return {};
+  const BlockStats stats{encoder_.row_bytes(), encoder_.min_timestamp(), encoder_.max_timestamp()};
+  BlockHeader header;
+  header.version = kBlockVersionSeries;
+  header.type = BlockType::kMetric;
+  header.row_count = encoder_.rows();
+  FOREBAY_RETURN_IF_ERROR(writer_.Append(header, stats, encoder_.Finish()));
+  encoder_.Reset();
+  return {};
+}
+
+Result<SegmentInfo> Sealer::WriteTextSegment(uint64_t generation_id, table::TableId table,
+                                             const TextColumn& column) {
+  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(table, generation_id));
+  const std::string& header_line = tables_.Get(table).schema.header_line();
+  std::string payload;
+  for (size_t row = 0; row < column.row_ends.size();) {
+    const size_t begin = row == 0 ? 0 : column.row_ends[row - 1];
+    size_t last = row;
+    while (last + 1 < column.row_ends.size() &&
+           column.row_ends[last] - begin < kTargetTextBlockBytes) {
+      ++last;
+    }
+    payload = header_line;
+    payload.append(column.text, begin, column.row_ends[last] - begin);
+    BlockHeader header;
+    header.version = kBlockVersionRows;
+    header.type = BlockType::kMetric;
+    header.row_count = static_cast<uint32_t>(last + 1 - row);
+    BlockStats stats;
+    stats.row_bytes = payload.size() - header_line.size();
+    FOREBAY_RETURN_IF_ERROR(writer_.Append(header, stats, payload));
+    row = last + 1;
+  }
+  return Close(std::move(segment));
+}
+
+Status Sealer::Sync(const std::vector<SegmentInfo>& segments) {
+  if (segments.size() <= kMaxSingleSyncs) {
+    for (const SegmentInfo& segment : segments) {
+      FOREBAY_ASSIGN_OR_RETURN(auto file, fs_.Open(io::JoinPath(directory_, segment.file_name),
+                                                   io::OpenMode::kReadWrite));
+      FOREBAY_RETURN_IF_ERROR(file->SyncData());
+    }
+  } else {
+    FOREBAY_RETURN_IF_ERROR(fs_.SyncVolume(directory_));
+  }
+  return fs_.SyncDirectory(directory_);
+}
+
+// Best effort: what stays is scrap all the same while the journal exists.
+void Sealer::RemoveScrap(uint64_t generation_id) {
+  const auto entries = fs_.List(directory_);
+  if (!entries.ok()) return;
+  for (const io::DirectoryEntry& entry : *entries) {
+    const Result<SegmentName> name = ParseSegmentName(entry.name);
+    if (!name.ok() || name->id != generation_id) continue;
+    const Status removed = fs_.Remove(io::JoinPath(directory_, entry.name));
+    if (!removed.ok()) LogWarn("scrap segment stays", {{"error", removed.error().ToString()}});
+  }
+}
+
+}  // namespace forebay::wal

@@ -1,0 +1,126 @@
+// The sealer thread: takes rotated generations in order, writes their segments, commits by
+// unlinking the journal, hands the segments to the store, and lets idle series go.
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+#include "wal/internal/wal_impl.h"
+
+namespace forebay::wal {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstBackoff{200};
+constexpr std::chrono::milliseconds kMaxBackoff{10'000};
+constexpr std::chrono::seconds kWaitStep{1};
+
+}  // namespace
+
+void WalImpl::SealerLoop() {
+  int attempt = 0;
+  while (const std::shared_ptr<Generation> generation = WaitForDrained()) {
+    const Status sealed = SealOnce(generation);
+    if (sealed.ok()) {
+      attempt = 0;
+      continue;
+    }
+    seal_errors_.fetch_add(1);
+    LogError(
+        "a generation could not be sealed; it stays in its journal and is tried again",
+        {{"journal", generation->identity().journal_path}, {"error", sealed.error().ToString()}});
+    if (!Backoff(attempt++)) return;
+  }
+}
+
+// The oldest rotated generation, once its last request is through; null when it is time to stop.
+std::shared_ptr<Generation> WalImpl::WaitForDrained() {
+  MutexLock lock(mutex_);
+  while (!stop_sealer_) {
+    if (!sealing_.empty() && (sealing_.front()->replay_first || sealing_.front()->drained())) {
+      return sealing_.front();
+    }
+    drained_.WaitUntil(lock, std::chrono::steady_clock::now() + kWaitStep);
+  }
+  return nullptr;
+}
+
+// False when it is time to stop.
+bool WalImpl::Backoff(int attempt) {
+  const auto wait = std::min(kMaxBackoff, kFirstBackoff * (1 << std::min(attempt, 6)));
+  const MonotonicTime until = std::chrono::steady_clock::now() + wait;
+  MutexLock lock(mutex_);
+  while (!stop_sealer_) {
+    if (!drained_.WaitUntil(lock, until)) return true;
+  }
+  return false;
+}
+
+Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
+  if (generation->replay_first) {
+    FOREBAY_RETURN_IF_ERROR(ReplayJournal(generation));
+  }
+  GenerationContents contents = generation->Take();
+  std::vector<SegmentInfo> segments;
+  if (!contents.chunks.empty() || !contents.texts.empty()) {
+    Result<std::vector<SegmentInfo>> sealed =
+        sealer_.Seal(generation->identity().id, generation->identity().sequence, contents);
+    if (!sealed.ok()) {
+      generation->Restore(std::move(contents));
+      return Error(std::move(sealed.error()));
+    }
+    segments = std::move(*sealed);
+  }
+  const Status removed = RemoveJournal(*generation);
+  if (!removed.ok()) {
+    generation->Restore(std::move(contents));  // sealed anew, under the same names
+    return removed;
+  }
+  for (const SegmentInfo& segment : segments) {
+    sealed_rows_.fetch_add(segment.rows, std::memory_order_relaxed);
+    sealed_file_bytes_.fetch_add(segment.file_bytes, std::memory_order_relaxed);
+  }
+  parts_.store.Add(std::move(segments));
+  Finish(generation, std::move(contents));
+  return {};
+}
+
+// The commit point. Until the removal is durable the segments must not be seen: a journal that
+// comes back after a power cut would be replayed although its segments were uploaded.
+Status WalImpl::RemoveJournal(const Generation& generation) {
+  const Status removed = parts_.fs.Remove(generation.identity().journal_path);
+  if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
+  return parts_.fs.SyncDirectory(journal_directory_);
+}
+
+void WalImpl::Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents) {
+  const uint64_t sequence = generation->identity().sequence;
+  const size_t chunks = contents.chunks.size();
+  for (auto& chunk : contents.chunks) pool_.Give(std::move(chunk));
+  pool_.Trim(chunks);
+  sealer_.Trim();
+  EvictIdleSeries(sequence);
+  parts_.series.ReleaseUpTo(sequence);
+  sealing_journal_bytes_.fetch_sub(generation->journal_bytes);
+  generations_sealed_.fetch_add(1);
+  MutexLock lock(mutex_);
+  sealing_.pop_front();
+  sealed_up_to_ = sequence;
+  sealed_.NotifyAll();
+}
+
+// A series goes when it was in none of the last N generations and these cover N times
+// generation.max_age: under load generations last a second, and a series that is scraped each
+// minute must not be parsed anew each time.
+void WalImpl::EvictIdleSeries(uint64_t sequence) {
+  const MonotonicTime now = parts_.clock.Monotonic();
+  const uint64_t keep = options_.limits.series_idle_generations;
+  sealed_at_.emplace_back(sequence, now);
+  const auto age = options_.generation.max_age * static_cast<int64_t>(keep);
+  uint64_t idle_before = 0;
+  while (sealed_at_.size() > keep && now - sealed_at_.front().second >= age) {
+    idle_before = sealed_at_.front().first + 1;
+    sealed_at_.pop_front();
+  }
+  if (idle_before != 0) series_evicted_.fetch_add(parts_.series.EvictIdle(idle_before));
+}
+
+}  // namespace forebay::wal
