@@ -1,0 +1,97 @@
+#include "receive/staged_write.h"
+
+#include <fmt/core.h>
+
+namespace forebay::receive {
+namespace {
+
+constexpr size_t kKeptSamples = 256U << 10;
+constexpr size_t kKeptText = 1U << 20;
+constexpr size_t kMaxRefusalText = 4096;
+
+std::string ListCounts(const RefusalCounts& counts) {
+  std::string list;
+  for (size_t i = 0; i < kRefusalReasons; ++i) {
+    if (counts[i] == 0) continue;
+    if (!list.empty()) list += ", ";
+    list += fmt::format("{} {}", counts[i], Name(static_cast<RefusalReason>(i)));
+  }
+  return list;
+}
+
+}  // namespace
+
+void StagedWrite::Clear() {
+  if (refs.capacity() > kKeptSamples) {
+    refs.Free();
+    timestamps.Free();
+    values.Free();
+  }
+  refs.clear();
+  timestamps.clear();
+  values.clear();
+  for (StagedRows& staged : side_rows) {
+    staged.rows = 0;
+    staged.text.clear();
+    if (staged.text.capacity() > kKeptText) staged.text = ByteBuffer();
+  }
+  refused.clear();
+  if (refused.capacity() > kKeptSamples) refused.shrink_to_fit();
+  rules_used.reset();
+  series = 0;
+  samples = histograms = exemplars = metadata = {};
+  metadata_unchanged = samples_dropped_nan = 0;
+  stale_markers = nans = positive_infinities = negative_infinities = 0;
+  database_samples.clear();
+  refused_series = refused_samples = refused_items = {};
+  items_refused = 0;
+  first_refusal.clear();
+  metadata_keys.clear();
+  decoded_bytes = 0;
+}
+
+bool StagedWrite::nothing_to_store() const {
+  if (refs.size() != 0) return false;
+  for (const StagedRows& staged : side_rows) {
+    if (staged.rows != 0) return false;
+  }
+  return true;
+}
+
+size_t StagedWrite::side_text_bytes() const {
+  size_t bytes = 0;
+  for (const StagedRows& staged : side_rows) bytes += staged.text.size();
+  return bytes;
+}
+
+void StagedWrite::AppendTo(wal::GenerationLease& lease, uint32_t shard) const {
+  if (refs.size() != 0) lease.Append(shard, sample_columns());
+  for (const StagedRows& staged : side_rows) {
+    if (staged.rows == 0) continue;
+    lease.AppendText(shard, {staged.table, staged.rows, staged.text.view()});
+  }
+}
+
+std::string StagedWrite::RefusalText() const {
+  std::string text;
+  if (!refused.empty()) {
+    text = fmt::format("{} of {} series refused: {}", refused.size(), series,
+                       ListCounts(refused_series));
+  }
+  if (items_refused != 0) {
+    if (!text.empty()) text += "; ";
+    text += fmt::format("{} samples, histograms, exemplars or metadata refused: {}", items_refused,
+                        ListCounts(refused_items));
+  }
+  text += fmt::format("; the rest was {}; first: {}\n", samples.accepted() + histograms.accepted() +
+                                                             exemplars.accepted() +
+                                                             metadata.accepted() ==
+                                                         0
+                                                     ? "empty"
+                                                     : "kept",
+                      first_refusal);
+  if (text.size() > kMaxRefusalText) text.resize(kMaxRefusalText);
+  return text;
+}
+
+}  // namespace forebay::receive
