@@ -1,0 +1,39 @@
+"""Fixtures of the tests that drive the real binary; see tests/support/python/forebay_harness.py."""
+
+import pytest
+from forebay_harness import Forebay, binary
+
+
+@pytest.fixture
+def make_forebay(tmp_path):
+    """make_forebay(config, name="forebay", start=True): nodes that end with the test."""
+    if not binary().exists():
+        pytest.fail(f"{binary()} is not built: ./dev build")
+    nodes = []
+
+    def make(config=None, name="forebay", start=True, **options):
+        node = Forebay(tmp_path / name, config, **options)
+        nodes.append(node)
+        return node.start() if start else node
+
+    yield make
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture
+def forebay(make_forebay):
+    """One running node with the harness's defaults."""
+    return make_forebay()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of its nodes' logs."""
+    outcome = yield
+    report = outcome.get_result()
+    folder = item.funcargs.get("tmp_path") if hasattr(item, "funcargs") else None
+    if report.when == "call" and report.failed and folder is not None:
+        for log in sorted(folder.rglob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-40:]
+            report.sections.append((str(log.relative_to(folder)), "\n".join(lines)))
