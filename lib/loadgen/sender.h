@@ -1,0 +1,39 @@
+// Posts remote-write bodies to one endpoint over one connection: the headers of the protocol, the
+// tenant and the credentials, made once.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "loadgen/connection.h"
+#include "loadgen/options.h"
+
+namespace forebay::loadgen {
+
+// Threads: one at a time.
+class Sender {
+ public:
+  // Errors: kInvalidArgument for a bad URL.
+  static Result<Sender> Create(const LoadOptions& options);
+
+  // Sends a body. Shape: attempt counts from 0; above 0 it becomes the header Retry-Attempt.
+  // Errors: as Connection::Exchange.
+  Result<Reply> Post(std::string_view body, uint32_t attempt, MonotonicTime deadline,
+                     const std::stop_token& stop);
+
+  uint64_t connects() const { return connection_->connects(); }
+
+ private:
+  Sender(const LoadOptions& options, Endpoint endpoint);
+
+  std::unique_ptr<Connection> connection_;
+  std::chrono::milliseconds stop_grace_;
+  std::string fixed_head_;  // request line and the headers that never change
+  std::string head_;        // of the current request
+};
+
+// RFC 4648, with padding; for basic credentials.
+std::string Base64(std::string_view bytes);
+
+}  // namespace forebay::loadgen
