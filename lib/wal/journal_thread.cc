@@ -39,7 +39,9 @@ void WalImpl::JournalLoop() {
 // Waits for records, a rotation or the next check; takes all records that are queued.
 PendingRecord* WalImpl::WaitForWork() {
   MutexLock lock(mutex_);
-  if (queue_head_ == nullptr && !stop_journal_ && rotate_up_to_ < open_->identity().sequence) {
+  const bool rotate_now = rotate_up_to_ >= open_->identity().sequence &&
+                          parts_.clock.Monotonic() >= next_rotation_attempt_;
+  if (queue_head_ == nullptr && !stop_journal_ && !rotate_now) {
     work_.WaitUntil(lock, std::chrono::steady_clock::now() + kDiskCheckInterval);
   }
   PendingRecord* list = queue_head_;
