@@ -1,0 +1,84 @@
+// The batch policy as plain functions over values.
+#include "batch/policy.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace forebay::batch {
+namespace {
+
+// Takes segments from `first` on into one batch, as many as fit.
+PlannedBatch Cut(const std::vector<wal::SegmentInfo>& segments, size_t first,
+                 const config::Batch& limits) {
+  PlannedBatch batch;
+  const size_t max_segments = std::max<size_t>(limits.max_segments, 1);
+  for (size_t i = first; i < segments.size() && batch.segments.size() < max_segments; ++i) {
+    const uint64_t room =
+        limits.max_bytes.value - std::min(limits.max_bytes.value, batch.row_bytes);
+    if (!batch.segments.empty() && segments[i].row_bytes > room) break;
+    batch.rows += segments[i].rows;
+    batch.row_bytes += segments[i].row_bytes;
+    batch.segments.push_back(segments[i]);
+  }
+  return batch;
+}
+
+}  // namespace
+
+std::vector<PlannedBatch> Plan(const wal::TableBacklog& backlog, const PlanOptions& options) {
+  std::vector<wal::SegmentInfo> segments = backlog.segments;
+  std::sort(segments.begin(), segments.end(), [](const auto& a, const auto& b) {
+    return a.name.id != b.name.id ? a.name.id < b.name.id : a.file_name < b.file_name;
+  });
+  // The longest wait of segments[i..], so that what is left after a full batch is judged by itself.
+  std::vector<MonotonicTime> oldest_from(segments.size());
+  MonotonicTime oldest = MonotonicTime::max();
+  for (size_t i = segments.size(); i-- > 0;) {
+    oldest = std::min(oldest, segments[i].known_since);
+    oldest_from[i] = oldest;
+  }
+
+  std::vector<PlannedBatch> batches;
+  for (size_t next = 0; next < segments.size();) {
+    const bool old = options.now - oldest_from[next] >= options.limits.max_age;
+    PlannedBatch batch = Cut(segments, next, options.limits);
+    next += batch.segments.size();
+    // A batch that was ended by a bound is as large as it gets, also below min_bytes: waiting does
+    // not help.
+    const bool full = next < segments.size() || batch.row_bytes >= options.limits.min_bytes.value;
+    if (full) {
+      batch.reason = wal::BatchReason::kSize;
+    } else if (options.flush != wal::BatchReason::kSize) {
+      batch.reason = options.flush;
+    } else if (old) {
+      batch.reason = wal::BatchReason::kAge;
+    } else {
+      batch.outcome = Outcome::kWait;
+    }
+    batches.push_back(std::move(batch));
+  }
+  return batches;
+}
+
+std::vector<size_t> PickOrder(const std::vector<PlannedBatch>& batches,
+                              uint32_t oldest_share_percent, uint64_t pick) {
+  std::vector<size_t> by_age(batches.size());
+  for (size_t i = 0; i < by_age.size(); ++i) by_age[i] = i;
+  std::stable_sort(by_age.begin(), by_age.end(), [&](size_t a, size_t b) {
+    return batches[a].segments.front().name.id < batches[b].segments.front().name.id;
+  });
+  const uint64_t share = std::min<uint64_t>(oldest_share_percent, 100);
+  std::vector<size_t> order;
+  order.reserve(by_age.size());
+  size_t oldest = 0;
+  size_t newest = by_age.size();
+  while (oldest < newest) {
+    // The oldest whenever its share, rounded down, grows with this pick.
+    const bool take_oldest = (pick + 1) * share / 100 > pick * share / 100;
+    order.push_back(take_oldest ? by_age[oldest++] : by_age[--newest]);
+    ++pick;
+  }
+  return order;
+}
+
+}  // namespace forebay::batch

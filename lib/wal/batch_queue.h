@@ -1,0 +1,157 @@
+// The batches of this node between the batcher, which makes them, and the workers, which deliver
+// them.
+//
+// Beside a queue it is the list of all live batches: what is ready, what runs, what waits for its
+// next try, and what failed last; flushes wait on it. A batch is live from Push to Finish. Order:
+// by the time a batch becomes due, first come, first served.
+//
+// Limits (Limits): a database may have `fresh_per_database` batches that no sink has yet, so a dead
+// backend does not fill the queue and its segments go on growing into fewer, larger batches; and
+// `per_database` in all. These bound memory: a batch holds one lease per segment, about 600 B each.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "wal/batch_manifest.h"
+#include "wal/segment_store.h"
+
+namespace forebay::wal {
+
+// One batch on its way. Leases: those of the manifest's segments that exist, in its order. Movable.
+struct Batch {
+  BatchManifest manifest;
+  std::vector<SegmentLease> leases;
+};
+
+enum class BatchOutcome {
+  kDelivered,     // every sink has it
+  kDeadLettered,  // a sink refused it for good
+};
+
+// What became of the batches that a flush waited for.
+struct FlushResult {
+  uint64_t delivered = 0;
+  uint64_t dead_lettered = 0;
+  uint64_t failed = 0;              // a try failed; it goes on in the background
+  uint64_t unfinished = 0;          // still on their way at the deadline
+  uint64_t unplanned_segments = 0;  // no room for more batches of their database, or no sink
+  std::vector<std::string> errors;  // at most kMaxFlushErrors, each "<batch id>: ..."
+
+  bool ok() const {
+    return dead_lettered == 0 && failed == 0 && unfinished == 0 && unplanned_segments == 0;
+  }
+};
+inline constexpr size_t kMaxFlushErrors = 16;
+
+// For the status page.
+struct BatchStatus {
+  std::string id;
+  std::string database;
+  std::string table;
+  BatchReason reason = BatchReason::kSize;
+  uint64_t segments = 0;
+  uint64_t rows = 0;
+  uint64_t row_bytes = 0;
+  UnixMillis created;
+  bool running = false;
+  uint32_t failures = 0;  // tries that failed in this process
+  std::string last_error;
+};
+
+// Threads: any, for everything.
+class BatchQueue {
+ public:
+  struct Limits {
+    size_t fresh_per_database = 32;
+    size_t per_database = 4096;
+  };
+
+  BatchQueue(const Clock& clock, Limits limits);
+
+  // True when a further batch of the database may be pushed.
+  bool HasRoom(const std::string& database) const EXCLUDES(mutex_);
+  // Makes the batch due now. Not bounded by itself: the batcher asks HasRoom before it plans, and
+  // those resumed at start are bounded by what is on disk. False, batch untouched, when closed.
+  bool Push(Batch&& batch) EXCLUDES(mutex_);
+
+  // Takes the batch that has been due for longest; it then runs. Nullopt: none by the deadline, or
+  // closed.
+  std::optional<Batch> Pop(MonotonicTime deadline) EXCLUDES(mutex_);
+  // Gives a running batch back, due again at not_before. error: the try failed; null: it was not
+  // tried.
+  void Defer(Batch&& batch, MonotonicTime not_before, const Error* error) EXCLUDES(mutex_);
+  // Ends a running batch.
+  void Finish(const std::string& id, BatchOutcome outcome) EXCLUDES(mutex_);
+
+  // Makes every waiting batch of the database due now.
+  void Wake(const std::string& database) EXCLUDES(mutex_);
+  // The same for all, and retry_epoch grows: whoever holds batches back lets them go.
+  void WakeAll() EXCLUDES(mutex_);
+  uint64_t retry_epoch() const EXCLUDES(mutex_);
+
+  // Pop and Push give up at once, now and later. Waiting batches stay until the queue is destroyed.
+  void Close() EXCLUDES(mutex_);
+  bool closed() const EXCLUDES(mutex_);
+
+  // A flush: follows all live batches, and until Seal those that are pushed. Destroyed with its
+  // handle's End.
+  uint64_t StartWatch() EXCLUDES(mutex_);
+  void SealWatch(uint64_t watch) EXCLUDES(mutex_);
+  // Batches that the watch still follows.
+  size_t Watched(uint64_t watch) const EXCLUDES(mutex_);
+  // Waits until none is followed any more, the deadline or Close; ends the watch.
+  FlushResult EndWatch(uint64_t watch, MonotonicTime deadline) EXCLUDES(mutex_);
+
+  // Live batches. Also: those that run now.
+  size_t size() const EXCLUDES(mutex_);
+  size_t running() const EXCLUDES(mutex_);
+  // At most `max`, oldest first.
+  std::vector<BatchStatus> Snapshot(size_t max) const EXCLUDES(mutex_);
+  // Waits until no batch runs. False at the deadline.
+  bool WaitIdle(MonotonicTime deadline) const EXCLUDES(mutex_);
+
+ private:
+  using DueKey = std::pair<MonotonicTime, uint64_t>;  // due at, sequence
+  struct Counts {
+    size_t all = 0;
+    size_t fresh = 0;
+  };
+  struct Watch {
+    bool sealed = false;
+    std::set<std::string> following;
+    FlushResult result;
+  };
+  struct Entry {
+    BatchStatus status;
+    bool fresh = true;
+  };
+
+  void MakeDue(const std::string* database) REQUIRES(mutex_);
+  static void NoteFailure(Watch& watch, const std::string& id, std::string_view error);
+
+  const Clock& clock_;
+  const Limits limits_;
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  std::map<DueKey, Batch> waiting_ GUARDED_BY(mutex_);
+  std::map<std::string, Entry> live_ GUARDED_BY(mutex_);     // by id
+  std::map<std::string, Counts> counts_ GUARDED_BY(mutex_);  // by database
+  std::map<uint64_t, Watch> watches_ GUARDED_BY(mutex_);
+  uint64_t next_sequence_ GUARDED_BY(mutex_) = 0;
+  uint64_t next_watch_ GUARDED_BY(mutex_) = 1;
+  uint64_t retry_epoch_ GUARDED_BY(mutex_) = 0;
+  size_t running_ GUARDED_BY(mutex_) = 0;
+  bool closed_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace forebay::wal

@@ -1,0 +1,62 @@
+// Where bytes go that could not be read: damaged parts of segments, journals and manifests.
+//
+// Files: <storage.dir>/quarantine/<name> with the bytes and <name>.reason with one line of text.
+// Nothing reads them back; they are for people, who may delete them. Limits: one item is at most
+// kMaxQuarantineItem bytes (what is longer is cut, and the reason says so); the total at most
+// max_bytes, above it only the counters grow.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "io/file_system.h"
+
+namespace forebay::wal {
+
+inline constexpr size_t kMaxQuarantineItem = 64U << 20;
+inline constexpr uint64_t kDefaultQuarantineBytes = 1ULL << 30;
+
+// Threads: any.
+class Quarantine {
+ public:
+  Quarantine(io::FileSystem& fs, std::string directory,
+             uint64_t max_bytes = kDefaultQuarantineBytes);
+
+  // Creates the directory and counts what earlier runs left there. Call once, before the rest.
+  Status Open() EXCLUDES(mutex_);
+
+  // Keeps a copy of `bytes`. An item of that name and size that is there already is left as it is:
+  // the same damage was met again. Shape: name is a file name without '/'; reason is one line.
+  // Durable: when it returns OK.
+  Status Keep(const std::string& name, std::string_view bytes, std::string_view reason)
+      EXCLUDES(mutex_);
+  // Moves a whole file here, which may be of any size; `path` is gone afterwards. Durable: when it
+  // returns OK.
+  Status Move(const std::string& path, const std::string& name, std::string_view reason)
+      EXCLUDES(mutex_);
+
+  // Of this process: items kept or moved, repetitions not counted.
+  uint64_t items() const { return items_.load(std::memory_order_relaxed); }
+  // On disk, those of earlier runs included.
+  uint64_t files() const EXCLUDES(mutex_);
+  uint64_t bytes() const EXCLUDES(mutex_);
+  const std::string& directory() const { return directory_; }
+
+ private:
+  Status WriteReason(const std::string& name, std::string_view reason);
+  void Count(uint64_t bytes) EXCLUDES(mutex_);
+
+  io::FileSystem& fs_;
+  const std::string directory_;
+  const uint64_t max_bytes_;
+  std::atomic<uint64_t> items_{0};
+  mutable Mutex mutex_;
+  uint64_t files_ GUARDED_BY(mutex_) = 0;
+  uint64_t bytes_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace forebay::wal

@@ -1,0 +1,260 @@
+// A map of small values under one mutex; file operations are done outside it.
+#include "wal/segment_store.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "wal/flake_id.h"
+#include "wal/internal/varint.h"
+#include "wal/segment_reader.h"
+
+namespace forebay::wal {
+namespace {
+
+// What a block of a segment without a summary holds: of text its length, of series the second field
+// of the payload (docs/format/wal.md, "Series blocks"). Times are not looked for.
+BlockStats PeekRows(const BlockHeader& header, std::span<const char> value, uint32_t value_bytes) {
+  BlockStats stats;
+  stats.row_bytes = value_bytes;
+  if (header.version != kBlockVersionSeries) return stats;
+  internal::Cursor cursor(std::string_view(value.data(), value.size()));
+  (void)cursor.Byte();
+  const uint64_t row_bytes = cursor.Varint();
+  if (cursor.ok()) stats.row_bytes = row_bytes;
+  return stats;
+}
+
+}  // namespace
+
+SegmentLease::SegmentLease(SegmentLease&& other) noexcept
+    : store_(std::exchange(other.store_, nullptr)),
+      info_(std::move(other.info_)),
+      path_(std::move(other.path_)) {}
+
+SegmentLease& SegmentLease::operator=(SegmentLease&& other) noexcept {
+  if (this != &other) {
+    Release();
+    store_ = std::exchange(other.store_, nullptr);
+    info_ = std::move(other.info_);
+    path_ = std::move(other.path_);
+  }
+  return *this;
+}
+
+SegmentLease::~SegmentLease() { Release(); }
+
+void SegmentLease::Release() {
+  if (store_ != nullptr) std::exchange(store_, nullptr)->GiveBack(info_.file_name);
+}
+
+SegmentStore::SegmentStore(io::FileSystem& fs, const Clock& clock, std::string directory)
+    : fs_(fs), clock_(clock), directory_(std::move(directory)) {}
+
+Status SegmentStore::LoadExisting() {
+  FOREBAY_ASSIGN_OR_RETURN(const auto entries, fs_.List(directory_));
+  for (const io::DirectoryEntry& entry : entries) {
+    if (entry.is_directory) continue;
+    const auto name = ParseSegmentName(entry.name);
+    if (!name.ok()) {
+      LogWarn("file in the directory of segments is not a segment, left alone",
+              {{"file", io::JoinPath(directory_, entry.name)}, {"error", name.error().message()}});
+      continue;
+    }
+    auto info = Inspect(*name, entry);
+    if (!info.ok()) {
+      LogError(
+          "segment cannot be read, left alone",
+          {{"file", io::JoinPath(directory_, entry.name)}, {"error", info.error().ToString()}});
+      continue;
+    }
+    MutexLock lock(mutex_);
+    AddLocked(*std::move(info));
+  }
+  Notify();
+  return OkStatus();
+}
+
+Result<SegmentInfo> SegmentStore::Inspect(const SegmentName& name,
+                                          const io::DirectoryEntry& entry) const {
+  const std::string path = io::JoinPath(directory_, entry.name);
+  FOREBAY_ASSIGN_OR_RETURN(auto summary, ReadSummary(fs_, path));
+  if (!summary) {
+    FOREBAY_ASSIGN_OR_RETURN(summary, ScanSummary(fs_, path, PeekRows));
+  }
+  SegmentInfo info;
+  info.name = name;
+  info.file_name = entry.name;
+  info.file_bytes = entry.size;
+  info.rows = summary->rows;
+  info.row_bytes = summary->row_bytes;
+  if (summary->has_timestamps()) {
+    info.min_timestamp = summary->min_timestamp;
+    info.max_timestamp = summary->max_timestamp;
+  }
+  info.created = summary->created_ms != 0 ? UnixMillis{static_cast<int64_t>(summary->created_ms)}
+                                          : MillisOf(name.id);
+  info.known_since = clock_.Monotonic();
+  return info;
+}
+
+void SegmentStore::AddLocked(SegmentInfo info) {
+  const auto [entry, added] = segments_.try_emplace(info.file_name);
+  // A name is made once: by the generation's id and the table.
+  FOREBAY_CHECK(added);
+  totals_.segments += 1;
+  totals_.file_bytes += info.file_bytes;
+  totals_.rows += info.rows;
+  totals_.row_bytes += info.row_bytes;
+  entry->second.info = std::move(info);
+}
+
+void SegmentStore::Add(std::vector<SegmentInfo> segments) {
+  MutexLock lock(mutex_);
+  for (SegmentInfo& segment : segments) AddLocked(std::move(segment));
+  ++version_;
+  changed_.NotifyAll();
+}
+
+std::vector<TableBacklog> SegmentStore::Backlog() const {
+  MutexLock lock(mutex_);
+  std::vector<TableBacklog> tables;
+  for (const auto& [file_name, entry] : segments_) {
+    if (entry.leased) continue;
+    // Mostly the table of the one before. Names with and without a schema may interleave; see
+    // below.
+    const SegmentName& name = entry.info.name;
+    if (tables.empty() || tables.back().segments.back().name.database != name.database ||
+        tables.back().segments.back().name.table != name.table ||
+        tables.back().segments.back().name.schema_hash != name.schema_hash) {
+      tables.push_back({SegmentKey(name), {}});
+    }
+    tables.back().segments.push_back(entry.info);
+  }
+  std::stable_sort(tables.begin(), tables.end(),
+                   [](const auto& a, const auto& b) { return a.key < b.key; });
+  std::vector<TableBacklog> merged;
+  for (TableBacklog& table : tables) {
+    if (merged.empty() || merged.back().key != table.key) {
+      merged.push_back(std::move(table));
+    } else {
+      std::move(table.segments.begin(), table.segments.end(),
+                std::back_inserter(merged.back().segments));
+    }
+  }
+  // Ids have no leading zeros, so the order of names is not the order of ids.
+  for (TableBacklog& table : merged) {
+    std::sort(table.segments.begin(), table.segments.end(),
+              [](const auto& a, const auto& b) { return a.name.id < b.name.id; });
+  }
+  return merged;
+}
+
+Result<SegmentLease> SegmentStore::Take(const std::string& file_name) {
+  MutexLock lock(mutex_);
+  const auto entry = segments_.find(file_name);
+  if (entry == segments_.end()) {
+    return Error(ErrorCode::kNotFound, "segment " + file_name + " is gone");
+  }
+  if (entry->second.leased) {
+    return Error(ErrorCode::kFailedPrecondition, "segment " + file_name + " is being worked on");
+  }
+  entry->second.leased = true;
+  SegmentLease lease;
+  lease.store_ = this;
+  lease.info_ = entry->second.info;
+  lease.path_ = io::JoinPath(directory_, file_name);
+  return lease;
+}
+
+void SegmentStore::GiveBack(const std::string& file_name) {
+  MutexLock lock(mutex_);
+  const auto entry = segments_.find(file_name);
+  FOREBAY_CHECK(entry != segments_.end() && entry->second.leased);
+  entry->second.leased = false;
+  ++version_;
+  changed_.NotifyAll();
+}
+
+void SegmentStore::Forget(SegmentLease& lease) {
+  lease.store_ = nullptr;
+  MutexLock lock(mutex_);
+  const auto entry = segments_.find(lease.info_.file_name);
+  FOREBAY_CHECK(entry != segments_.end() && entry->second.leased);
+  const SegmentInfo& info = entry->second.info;
+  totals_.segments -= 1;
+  totals_.file_bytes -= info.file_bytes;
+  totals_.rows -= info.rows;
+  totals_.row_bytes -= info.row_bytes;
+  segments_.erase(entry);
+  ++version_;
+  changed_.NotifyAll();
+}
+
+Status SegmentStore::DeleteSegments(std::span<SegmentLease> leases) {
+  for (SegmentLease& lease : leases) {
+    if (!lease) continue;
+    const Status removed = fs_.Remove(lease.path());
+    if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
+    Forget(lease);
+  }
+  return fs_.SyncDirectory(directory_);
+}
+
+Status SegmentStore::MoveSegments(std::span<SegmentLease> leases, const std::string& directory) {
+  for (SegmentLease& lease : leases) {
+    if (!lease) continue;
+    FOREBAY_RETURN_IF_ERROR(
+        fs_.Rename(lease.path(), io::JoinPath(directory, lease.info().file_name)));
+    Forget(lease);
+  }
+  // The new place first: a crash between the two leaves both names, never none.
+  FOREBAY_RETURN_IF_ERROR(fs_.SyncDirectory(directory));
+  return fs_.SyncDirectory(directory_);
+}
+
+StoreTotals SegmentStore::Totals() const {
+  MutexLock lock(mutex_);
+  return totals_;
+}
+
+std::optional<UnixMillis> SegmentStore::OldestCreated() const {
+  MutexLock lock(mutex_);
+  std::optional<UnixMillis> oldest;
+  for (const auto& [file_name, entry] : segments_) {
+    if (!oldest || entry.info.created < *oldest) oldest = entry.info.created;
+  }
+  return oldest;
+}
+
+std::map<std::string, uint64_t> SegmentStore::PendingRows() const {
+  MutexLock lock(mutex_);
+  std::map<std::string, uint64_t> rows;
+  for (const auto& [file_name, entry] : segments_) {
+    rows[entry.info.name.database] += entry.info.rows;
+  }
+  return rows;
+}
+
+uint64_t SegmentStore::WaitForChange(uint64_t seen, MonotonicTime deadline) const {
+  MutexLock lock(mutex_);
+  while (version_ == seen) {
+    if (!changed_.WaitUntil(lock, deadline)) break;
+  }
+  return version_;
+}
+
+uint64_t SegmentStore::version() const {
+  MutexLock lock(mutex_);
+  return version_;
+}
+
+void SegmentStore::Notify() {
+  MutexLock lock(mutex_);
+  ++version_;
+  changed_.NotifyAll();
+}
+
+}  // namespace forebay::wal
