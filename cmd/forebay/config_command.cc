@@ -1,0 +1,110 @@
+#include "config_command.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/adxmon_flags.h"
+#include "config/docs.h"
+#include "config/load.h"
+#include "config/print.h"
+
+namespace forebay::cmd {
+namespace {
+
+struct Options {
+  std::string check_file;
+  std::string print_file;
+  std::vector<std::string> assignments;
+  bool comments = false;
+  bool json = false;
+  bool show_secrets = false;
+};
+
+int Fail(const Error& error) {
+  fmt::print(stderr, "{}\n", error.message());
+  return 1;
+}
+
+int Check(const Options& options) {
+  config::LoadOptions load;
+  load.file = options.check_file;
+  load.environment = config::ProcessEnvironment();
+  const Result<config::Config> loaded = config::Load(load);
+  if (!loaded.ok()) return Fail(loaded.error());
+  fmt::print("{}: ok\n", options.check_file);
+  return 0;
+}
+
+// adx-mon's flags are understood here too, so that `config print` shows what `serve` would do with
+// them.
+Result<config::LoadOptions> PrintLoadOptions(const Options& options,
+                                             const std::vector<std::string>& others) {
+  config::LoadOptions load;
+  FOREBAY_ASSIGN_OR_RETURN(config::AdxMonTranslation flags, config::TranslateAdxMonFlags(others));
+  if (!flags.remaining.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: unknown argument; see forebay config print --help",
+                             flags.remaining.front()));
+  }
+  if (!options.print_file.empty()) load.file = options.print_file;
+  load.environment = config::ProcessEnvironment();
+  load.overrides = std::move(flags.overrides);
+  load.warnings = std::move(flags.warnings);
+  for (const std::string& text : options.assignments) {
+    FOREBAY_ASSIGN_OR_RETURN(auto assignment, config::ParseAssignment(text));
+    load.overrides.push_back(std::move(assignment));
+  }
+  return load;
+}
+
+int Print(const Options& options, const std::vector<std::string>& others) {
+  const Result<config::LoadOptions> load = PrintLoadOptions(options, others);
+  if (!load.ok()) return Fail(load.error());
+  const Result<config::Config> loaded = config::Load(*load);
+  if (!loaded.ok()) return Fail(loaded.error());
+  for (const std::string& warning : loaded->warnings) fmt::print(stderr, "warning: {}\n", warning);
+  if (options.json) {
+    fmt::print("{}\n", config::PrintJson(*loaded));
+  } else {
+    fmt::print("{}", config::PrintYaml(*loaded, {.mask_secrets = !options.show_secrets,
+                                                 .with_comments = options.comments}));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddConfigCommand(CLI::App& app, int& exit_code) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("config", "Check and print the configuration");
+  command->require_subcommand(1);
+
+  CLI::App* check = command->add_subcommand("check", "Say what is wrong with a file; exit 0 or 1");
+  check->add_option("file", options->check_file, "YAML file")->required();
+  check->callback([options, &exit_code] { exit_code = Check(*options); });
+
+  CLI::App* print = command->add_subcommand("print", "Print the effective configuration");
+  print->add_option("--config", options->print_file, "YAML file (default: FOREBAY_CONFIG)");
+  print->add_option("--set", options->assignments, "key.path=value, over file and environment")
+      ->allow_extra_args(false);
+  print->add_flag("--comments", options->comments, "What every key means");
+  print->add_flag("--json", options->json, "JSON; secrets are always masked");
+  print->add_flag("--show-secrets", options->show_secrets, "Passwords in URLs as they are");
+  print->allow_extras();
+  print->callback(
+      [options, print, &exit_code] { exit_code = Print(*options, print->remaining()); });
+
+  // For the build of the documentation; an empty group hides it.
+  CLI::App* docs = command->add_subcommand("docs", "Print docs/configuration.md")->group("");
+  docs->callback([&exit_code] {
+    fmt::print("{}", config::DocsMarkdown());
+    exit_code = 0;
+  });
+}
+
+}  // namespace forebay::cmd

@@ -1,0 +1,334 @@
+#include "config/internal/validate.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <string_view>
+
+namespace forebay::config::internal {
+namespace {
+
+// File names are <database>_<table>_<hash>_<id>.wal in 255 bytes; this leaves the table its share.
+constexpr size_t kMaxDatabaseName = 64;
+constexpr size_t kMaxTableName = 128;
+
+bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsAlphanumeric(char c) { return IsLetter(c) || IsDigit(c); }
+
+template <typename Predicate>
+bool All(std::string_view text, Predicate predicate) {
+  return std::all_of(text.begin(), text.end(), predicate);
+}
+
+std::string Lower(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+bool IsLabelName(std::string_view text) {
+  return !text.empty() && !IsDigit(text.front()) &&
+         All(text, [](char c) { return IsAlphanumeric(c) || c == '_'; });
+}
+
+// A label name in which $1 or ${1} may stand for parts, as Prometheus allows for `replace`.
+bool IsLabelTemplate(std::string_view text) {
+  if (text.empty() || IsDigit(text.front())) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (IsAlphanumeric(text[i]) || text[i] == '_') continue;
+    if (text[i] != '$' || i + 1 == text.size()) return false;
+    if (text[i + 1] != '{') continue;
+    const size_t end = text.find('}', i);
+    if (end == std::string_view::npos || end == i + 2) return false;
+    i = end;
+  }
+  return true;
+}
+
+// What is wrong with "host:port", or empty.
+std::string_view AddressFault(std::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos) return "has no port";
+  const std::string_view host = address.substr(0, colon);
+  const std::string_view port = address.substr(colon + 1);
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (port.empty() || error != std::errc() || end != port.data() + port.size() || number > 65535) {
+    return "has no port between 0 and 65535";
+  }
+  if (host.starts_with("[")) {
+    const bool closed = host.ends_with("]") && host.size() > 3;
+    const auto legal = [](char c) { return IsAlphanumeric(c) || c == ':' || c == '.' || c == '%'; };
+    return closed && All(host.substr(1, host.size() - 2), legal) ? "" : "has no IPv6 address in []";
+  }
+  if (host.find(':') != std::string_view::npos) return "has an IPv6 address without []";
+  const auto legal = [](char c) { return IsAlphanumeric(c) || c == '.' || c == '-' || c == '_'; };
+  return All(host, legal) ? "" : "has characters that no host name has";
+}
+
+class Validator {
+ public:
+  explicit Validator(const Config& config) : config_(config) {}
+
+  std::vector<Finding> Run() {
+    if (config_.storage.dir.empty()) Fail("storage.dir", "must not be empty");
+    CheckListen();
+    CheckSizes();
+    CheckRemoteWrite();
+    CheckDatabases();
+    return std::move(findings_);
+  }
+
+ private:
+  void Fail(std::string key, std::string message) {
+    findings_.push_back({std::move(key), std::move(message)});
+  }
+
+  void CheckListen() {
+    const Listen& listen = config_.listen;
+    CheckAddress("listen.ingest", listen.ingest);
+    CheckAddress("listen.admin", listen.admin);
+    if (listen.ingest == listen.admin && !listen.ingest.ends_with(":0")) {
+      Fail("listen.admin", fmt::format("is the address of listen.ingest too ({}); give each its "
+                                       "own port",
+                                       listen.admin));
+    }
+    CheckTls("listen.tls", listen.tls);
+    CheckTls("listen.admin_tls", listen.admin_tls);
+  }
+
+  void CheckAddress(const std::string& key, const std::string& address) {
+    const std::string_view fault = AddressFault(address);
+    if (fault.empty()) return;
+    Fail(key, fmt::format("\"{}\" {}; write host:port, for example 0.0.0.0:9090 or [::1]:9090",
+                          address, fault));
+  }
+
+  void CheckTls(const std::string& key, const Tls& tls) {
+    if (tls.cert_file.empty() != tls.key_file.empty()) {
+      const bool no_key = tls.key_file.empty();
+      Fail(fmt::format("{}.{}", key, no_key ? "cert_file" : "key_file"),
+           fmt::format("needs {}.{} too: a certificate and its key go together", key,
+                       no_key ? "key_file" : "cert_file"));
+    } else if (tls.cert_file.empty() && !tls.client_ca_file.empty()) {
+      Fail(key + ".client_ca_file",
+           fmt::format("client certificates need TLS: set {0}.cert_file and {0}.key_file", key));
+    }
+  }
+
+  void CheckSizes() {
+    const Batch& batch = config_.batch;
+    if (batch.min_bytes > batch.max_bytes) {
+      Fail("batch.min_bytes",
+           fmt::format("{} is more than batch.max_bytes ({}); lower it or raise "
+                       "batch.max_bytes",
+                       FormatByteCount(batch.min_bytes), FormatByteCount(batch.max_bytes)));
+    }
+    const Upload& upload = config_.upload;
+    if (upload.retry_initial > upload.retry_max) {
+      Fail("upload.retry_initial",
+           fmt::format("{} is more than upload.retry_max ({}); lower it or raise upload.retry_max",
+                       FormatDuration(upload.retry_initial), FormatDuration(upload.retry_max)));
+    }
+    const Limits& limits = config_.limits;
+    if (limits.in_flight_bodies < config_.http.max_body) {
+      Fail("limits.in_flight_bodies",
+           fmt::format("{} is less than http.max_body ({}), so that the largest bodies would be "
+                       "refused for ever; raise it or lower http.max_body",
+                       FormatByteCount(limits.in_flight_bodies),
+                       FormatByteCount(config_.http.max_body)));
+    }
+  }
+
+  void CheckRemoteWrite() {
+    const RemoteWrite& remote_write = config_.remote_write;
+    std::set<std::string> paths;
+    if (remote_write.paths.empty()) {
+      Fail("remote_write.paths", "must not be empty; the usual path is /api/v1/write");
+    }
+    for (size_t i = 0; i < remote_write.paths.size(); ++i) {
+      const std::string& path = remote_write.paths[i];
+      const std::string key = fmt::format("remote_write.paths.{}", i);
+      const auto legal = [](char c) { return c > ' ' && c < 0x7F && c != '?' && c != '#'; };
+      if (!path.starts_with("/")) {
+        Fail(key, fmt::format("\"{}\" must begin with /", path));
+      } else if (!All(path, legal)) {
+        Fail(key, fmt::format("\"{}\" is no URL path: no blanks, ? or #", path));
+      } else if (!paths.insert(path).second) {
+        Fail(key, fmt::format("\"{}\" is listed twice", path));
+      }
+    }
+    CheckRelabel("remote_write.relabel_configs", remote_write.relabel_configs);
+    CheckHeaderName(remote_write.tenant_header);
+    for (size_t i = 0; i < remote_write.drop_label_prefixes.size(); ++i) {
+      if (remote_write.drop_label_prefixes[i].empty()) {
+        Fail(fmt::format("remote_write.drop_label_prefixes.{}", i),
+             "an empty prefix would drop every label; remove it");
+      }
+    }
+    const std::string& database = remote_write.default_database;
+    const auto& databases = config_.databases;
+    if (!database.empty() && std::none_of(databases.begin(), databases.end(),
+                                          [&](const Database& d) { return d.name == database; })) {
+      std::string names;
+      for (const Database& d : databases) names += (names.empty() ? "" : ", ") + d.name;
+      Fail("remote_write.default_database",
+           fmt::format("\"{}\" is not one of `databases` ({})", database, names));
+    }
+    CheckTables(remote_write);
+  }
+
+  void CheckHeaderName(std::string_view name) {
+    const auto legal = [](char c) {
+      return IsAlphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string::npos;
+    };
+    if (!All(name, legal)) {
+      Fail("remote_write.tenant_header", fmt::format("\"{}\" is no name of a header", name));
+    }
+  }
+
+  void CheckTables(const RemoteWrite& remote_write) {
+    std::set<std::string> names;
+    const std::pair<const char*, const std::string*> tables[] = {
+        {"remote_write.exemplars_table", &remote_write.exemplars_table},
+        {"remote_write.histograms_table", &remote_write.histograms_table},
+        {"remote_write.metadata_table", &remote_write.metadata_table}};
+    for (const auto& [key, name] : tables) {
+      CheckIdentifier(key, *name, kMaxTableName);
+      if (!name->empty() && !names.insert(*name).second) {
+        Fail(key, fmt::format("\"{}\" is another table's name too; their columns differ", *name));
+      }
+    }
+  }
+
+  void CheckIdentifier(const std::string& key, std::string_view name, size_t max_size) {
+    if (name.empty()) {
+      Fail(key, "must not be empty");
+    } else if (!All(name, IsAlphanumeric)) {
+      Fail(key, fmt::format("\"{}\" may have ASCII letters and digits only", name));
+    } else if (name.size() > max_size) {
+      Fail(key, fmt::format("has {} characters; at most {}", name.size(), max_size));
+    }
+  }
+
+  void CheckRelabel(const std::string& list, const std::vector<RelabelConfig>& configs) {
+    for (size_t i = 0; i < configs.size(); ++i) {
+      const RelabelConfig& config = configs[i];
+      const std::string key = fmt::format("{}.{}", list, i);
+      const std::string& action = config.action;
+      const bool writes = action == "replace" || action == "hashmod" || action == "lowercase" ||
+                          action == "uppercase";
+      const bool compares = action == "keepequal" || action == "dropequal";
+      if (writes || compares) CheckTarget(key, config);
+      if ((writes && action != "replace") || compares) {
+        if (config.source_labels.empty()) {
+          Fail(key, fmt::format("action {} needs source_labels", action));
+        }
+      }
+      if (action == "hashmod" && config.modulus == 0) {
+        Fail(key, "action hashmod needs a modulus of 1 or more");
+      }
+      if (action == "labelmap" && !IsLabelTemplate(config.replacement)) {
+        Fail(key + ".replacement", fmt::format("\"{}\" is no label name", config.replacement));
+      }
+      for (size_t s = 0; s < config.source_labels.size(); ++s) {
+        if (config.source_labels[s].empty()) {
+          Fail(fmt::format("{}.source_labels.{}", key, s), "must not be empty");
+        }
+      }
+    }
+  }
+
+  void CheckTarget(const std::string& key, const RelabelConfig& config) {
+    if (config.target_label.empty()) {
+      Fail(key, fmt::format("action {} needs target_label{}", config.action,
+                            config.action == "replace" ? " (replace is the default action)" : ""));
+    } else if (!(config.action == "replace" ? IsLabelTemplate(config.target_label)
+                                            : IsLabelName(config.target_label))) {
+      Fail(key + ".target_label", fmt::format("\"{}\" is no label name", config.target_label));
+    }
+  }
+
+  void CheckDatabases() {
+    std::set<std::string> names;
+    for (size_t i = 0; i < config_.databases.size(); ++i) {
+      const Database& database = config_.databases[i];
+      const std::string key = fmt::format("databases.{}", i);
+      if (database.name.empty()) {
+        Fail(key, "has no name; add `name: Metrics`");
+      } else {
+        CheckIdentifier(key + ".name", database.name, kMaxDatabaseName);
+        if (!names.insert(database.name).second) {
+          Fail(key + ".name", fmt::format("\"{}\" is another database's name too", database.name));
+        }
+      }
+      CheckRelabel(key + ".relabel_configs", database.relabel_configs);
+      CheckLift(key + ".lift_labels", database.lift_labels);
+      CheckSinks(key, database);
+    }
+  }
+
+  void CheckLift(const std::string& list, const std::vector<LiftLabel>& labels) {
+    constexpr std::string_view kTaken[] = {"timestamp", "seriesid", "labels", "value"};
+    std::set<std::string> names;
+    std::set<std::string> columns(std::begin(kTaken), std::end(kTaken));
+    for (size_t i = 0; i < labels.size(); ++i) {
+      const std::string key = fmt::format("{}.{}", list, i);
+      if (labels[i].name.empty()) {
+        Fail(key, "has no name; add `name: <label>`");
+      } else if (!names.insert(Lower(labels[i].name)).second) {
+        Fail(key + ".name",
+             fmt::format("\"{}\" is lifted twice (case is ignored)", labels[i].name));
+      }
+      if (labels[i].column.empty()) continue;
+      CheckIdentifier(key + ".column", labels[i].column, kMaxTableName);
+      if (!columns.insert(Lower(labels[i].column)).second) {
+        Fail(key + ".column", fmt::format("\"{}\" is another column's name too", labels[i].column));
+      }
+    }
+  }
+
+  void CheckSinks(const std::string& key, const Database& database) {
+    if (database.sinks.empty()) {
+      Fail(key,
+           "has no sinks, so its data could go nowhere; add `sinks: [{file: {root: "
+           "./data/out}}]`");
+    }
+    std::set<std::string> names;
+    std::set<std::string> roots;
+    for (size_t i = 0; i < database.sinks.size(); ++i) {
+      const Sink& sink = database.sinks[i];
+      const std::string sink_key = fmt::format("{}.sinks.{}", key, i);
+      if (!sink.file.has_value()) {
+        Fail(sink_key, "has no kind; add `file: {root: ./data/out}`");
+        continue;
+      }
+      const auto legal = [](char c) { return IsAlphanumeric(c) || c == '-' || c == '_'; };
+      if (!All(sink.name, legal)) {
+        Fail(sink_key + ".name",
+             fmt::format("\"{}\" may have letters, digits, - and _ only", sink.name));
+      }
+      const std::string name = sink.name.empty() ? "file" : sink.name;
+      if (!names.insert(name).second) {
+        Fail(sink_key, fmt::format("\"{}\" is another sink's name too; give each a `name`", name));
+      }
+      if (sink.file->root.empty()) {
+        Fail(sink_key + ".file", "has no root; add `root: ./data/out`");
+      } else if (!roots.insert(sink.file->root).second) {
+        Fail(sink_key + ".file.root",
+             fmt::format("\"{}\" is another sink's root too", sink.file->root));
+      }
+    }
+  }
+
+  const Config& config_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> Validate(const Config& config) { return Validator(config).Run(); }
+
+}  // namespace forebay::config::internal

@@ -1,0 +1,378 @@
+// The table of keys. Order here is the order of printing and of the documentation.
+#include "config/schema.h"
+
+#include <fmt/core.h>
+
+#include "config/internal/field_builder.h"
+
+namespace forebay::config {
+namespace {
+
+using internal::Key;
+
+constexpr uint64_t kKiB = 1ULL << 10;
+constexpr uint64_t kMiB = 1ULL << 20;
+constexpr uint64_t kGiB = 1ULL << 30;
+constexpr uint64_t kDay = 86'400'000;
+
+constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
+constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
+constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
+constexpr std::string_view kRelabelActions[] = {"replace",   "keep",      "drop",     "keepequal",
+                                                "dropequal", "hashmod",   "labelmap", "labeldrop",
+                                                "labelkeep", "lowercase", "uppercase"};
+
+const Field kStorageFields[] = {
+    Key<&Storage::dir>("dir",
+                       "Directory of all state: journal/, segments/, batches/ and quarantine/ are "
+                       "made below it. One process at a time."),
+    Key<&Storage::max_disk>("max_disk",
+                            "Most bytes of everything below `storage.dir`. Near it writes are "
+                            "answered 503 until uploads make room. What file sinks write is not "
+                            "counted.",
+                            {.min = kMiB}),
+    Key<&Storage::reserve>("reserve",
+                           "Bytes kept free on the volume, so that manifests and a clean stop "
+                           "always have room."),
+};
+const StructSchema kStorage{kStorageFields};
+
+const Field kTlsFields[] = {
+    Key<&Tls::cert_file>("cert_file",
+                         "PEM file of the certificate chain. Empty: plain HTTP. Re-read on reload.",
+                         {.reloadable = true}),
+    Key<&Tls::key_file>("key_file", "PEM file of the private key. Re-read on reload.",
+                        {.reloadable = true}),
+    Key<&Tls::client_ca_file>("client_ca_file",
+                              "PEM file of certificate authorities. When set, clients must present "
+                              "a certificate that one of them signed. Re-read on reload.",
+                              {.reloadable = true}),
+    Key<&Tls::min_version>("min_version", "Lowest TLS version that is accepted.",
+                           {.choices = kTlsVersions}),
+};
+const StructSchema kTls{kTlsFields};
+
+const Field kAuthFields[] = {
+    Key<&Auth::basic_file>("basic_file",
+                           "File with lines `user:password` or `user:{SHA256}<hex>`; their users "
+                           "may call. Re-read on reload.",
+                           {.reloadable = true}),
+    Key<&Auth::bearer_file>("bearer_file",
+                            "File with one bearer token a line, optionally `name:token`; their "
+                            "holders may call. Re-read on reload.",
+                            {.reloadable = true}),
+};
+const StructSchema kAuth{kAuthFields};
+
+const Field kListenFields[] = {
+    Key<&Listen::ingest>("ingest",
+                         "Address `host:port` that takes writes. Empty host, 0.0.0.0 or [::]: all "
+                         "interfaces. Port 0: any free one."),
+    Key<&Listen::admin>("admin",
+                        "Address `host:port` of metrics, health, status and `/-/` commands."),
+    Key<&Listen::tls>("tls", "TLS of the ingest port.", {.schema = &kTls}),
+    Key<&Listen::auth>("auth", "Who may write. Both files empty: everyone.", {.schema = &kAuth}),
+    Key<&Listen::admin_tls>("admin_tls", "TLS of the admin port.", {.schema = &kTls}),
+    Key<&Listen::admin_auth>("admin_auth",
+                             "Who may use the admin port; `/livez`, `/readyz` and `/startupz` stay "
+                             "open.",
+                             {.schema = &kAuth}),
+};
+const StructSchema kListen{kListenFields};
+
+const Field kHttpFields[] = {
+    Key<&Http::io_threads>("io_threads", "Threads that serve requests. 0: one per core.",
+                           {.max = 1024}),
+    Key<&Http::max_connections>("max_connections",
+                                "Connections of a port at once. More are answered 503 and closed.",
+                                {.min = 1, .max = 1'000'000}),
+    Key<&Http::max_header>("max_header", "Bytes of a request's line and headers.",
+                           {.min = kKiB, .max = kMiB}),
+    Key<&Http::max_body>("max_body", "Bytes of a body as sent (compressed). Larger: 413.",
+                         {.min = kKiB, .max = kGiB}),
+    Key<&Http::max_decoded_body>("max_decoded_body",
+                                 "Bytes of a body after decompression. Larger: 413.",
+                                 {.min = kKiB, .max = kGiB}),
+    Key<&Http::header_timeout>("header_timeout", "Time to send the headers of a request.",
+                               {.min = 1, .max = kDay}),
+    Key<&Http::body_timeout>("body_timeout", "Time to send the body of a request.",
+                             {.min = 1, .max = kDay}),
+    Key<&Http::idle_timeout>("idle_timeout",
+                             "A connection without a request for so long is closed, so that "
+                             "clients spread again over a load balancer.",
+                             {.min = 1, .max = kDay}),
+    Key<&Http::write_timeout>("write_timeout", "Time to take an answer.", {.min = 1, .max = kDay}),
+};
+const StructSchema kHttp{kHttpFields};
+
+const Field kGenerationFields[] = {
+    Key<&Generation::max_age>("max_age",
+                              "Age at which what is in memory is sealed into segment files.",
+                              {.min = 1, .max = kDay}),
+    Key<&Generation::max_memory>("max_memory",
+                                 "Memory of the columns of the open and the sealing generations "
+                                 "together.",
+                                 {.min = 64 * kKiB}),
+    Key<&Generation::max_journal>("max_journal", "Bytes of one journal file; then it is sealed.",
+                                  {.min = 64 * kKiB}),
+};
+const StructSchema kGeneration{kGenerationFields};
+
+const Field kBatchFields[] = {
+    Key<&Batch::min_bytes>("min_bytes",
+                           "Uncompressed row bytes from which on a table's batch is uploaded at "
+                           "once.",
+                           {.min = 1, .reloadable = true}),
+    Key<&Batch::max_bytes>("max_bytes", "Uncompressed row bytes that a batch never exceeds.",
+                           {.min = 1, .reloadable = true}),
+    Key<&Batch::max_age>("max_age",
+                         "A smaller batch is uploaded when its oldest segment is so old.",
+                         {.min = 1, .max = 30 * kDay, .reloadable = true}),
+    Key<&Batch::max_segments>("max_segments", "Segments of one batch.",
+                              {.min = 1, .max = 100'000, .reloadable = true}),
+};
+const StructSchema kBatch{kBatchFields};
+
+const Field kUploadFields[] = {
+    Key<&Upload::workers>("workers", "Batches uploaded at the same time.", {.min = 1, .max = 1024}),
+    Key<&Upload::oldest_share_percent>("oldest_share_percent",
+                                       "Under backlog the newest batch goes first; this percentage "
+                                       "of the picks goes to the oldest.",
+                                       {.max = 100}),
+    Key<&Upload::retry_initial>("retry_initial",
+                                "Wait before the second attempt; it doubles from there, with full "
+                                "jitter.",
+                                {.min = 1, .max = kDay, .reloadable = true}),
+    Key<&Upload::retry_max>("retry_max", "Longest wait between attempts. There is no last attempt.",
+                            {.min = 1, .max = kDay, .reloadable = true}),
+};
+const StructSchema kUpload{kUploadFields};
+
+const Field kRelabelFields[] = {
+    Key<&RelabelConfig::source_labels>("source_labels",
+                                       "Labels whose values are joined and matched."),
+    Key<&RelabelConfig::separator>("separator", "Stands between the joined values."),
+    Key<&RelabelConfig::regex>("regex",
+                               "Regular expression (RE2), anchored on both ends, that is matched."),
+    Key<&RelabelConfig::modulus>("modulus", "Modulus of `hashmod`."),
+    Key<&RelabelConfig::target_label>("target_label", "Label that the action writes."),
+    Key<&RelabelConfig::replacement>("replacement",
+                                     "What is written; `$1` or `${1}` is the first group."),
+    Key<&RelabelConfig::action>("action", "What to do with the match.",
+                                {.choices = kRelabelActions}),
+};
+const StructSchema kRelabel{kRelabelFields, [](void* object, std::string position) {
+                              static_cast<RelabelConfig*>(object)->position = std::move(position);
+                            }};
+
+const Field kLiftFields[] = {
+    Key<&LiftLabel::name>("name", "Name of the label, matched without regard to case."),
+    Key<&LiftLabel::column>("column", "Name of the column. Empty: the label's name in ProperCase."),
+};
+const StructSchema kLift{kLiftFields};
+
+const Field kFileSinkFields[] = {
+    Key<&FileSink::root>("root",
+                         "Directory of the files: `<root>/<database>/<table>/<yyyy>/<mm>/<dd>/`."),
+    Key<&FileSink::compression_level>("compression_level",
+                                      "Level of gzip, 0 (fastest) to 3 (smallest).", {.max = 3}),
+};
+const StructSchema kFileSink{kFileSinkFields};
+
+const Field kSinkFields[] = {
+    Key<&Sink::name>("name",
+                     "Name in logs and manifests, unique within the database. Empty: the "
+                     "kind, for example `file`."),
+    Key<&Sink::file>("file", "Gzip-compressed CSV files below a directory.",
+                     {.schema = &kFileSink}),
+};
+const StructSchema kSink{kSinkFields};
+
+const Field kDatabaseFields[] = {
+    Key<&Database::name>("name", "Name of the database: ASCII letters and digits."),
+    Key<&Database::relabel_configs>("relabel_configs",
+                                    "Prometheus relabelling of this database's series, after "
+                                    "`remote_write.relabel_configs`.",
+                                    {.schema = &kRelabel, .reloadable = true}),
+    Key<&Database::lift_labels>("lift_labels",
+                                "Labels that become string columns of their own in every table.",
+                                {.schema = &kLift, .reloadable = true}),
+    Key<&Database::sinks>("sinks", "Where the batches go. Every sink gets every batch.",
+                          {.schema = &kSink}),
+};
+const StructSchema kDatabase{kDatabaseFields};
+
+const Field kRemoteWriteFields[] = {
+    Key<&RemoteWrite::paths>("paths", "URL paths that take Prometheus remote write 1.0 and 2.0."),
+    Key<&RemoteWrite::relabel_configs>("relabel_configs",
+                                       "Prometheus relabelling of every series, before the "
+                                       "database is chosen. Runs once per new series.",
+                                       {.schema = &kRelabel, .reloadable = true}),
+    Key<&RemoteWrite::database_label>("database_label",
+                                      "Label that names the database of a series. Empty: off."),
+    Key<&RemoteWrite::drop_label_prefixes>("drop_label_prefixes",
+                                           "Labels that start so never reach the rows."),
+    Key<&RemoteWrite::tenant_header>("tenant_header",
+                                     "Header that names the tenant; a database of that name takes "
+                                     "its series. Empty: off."),
+    Key<&RemoteWrite::default_database>("default_database",
+                                        "Database of series that neither label nor tenant assigns. "
+                                        "Empty: the first of `databases`."),
+    Key<&RemoteWrite::exemplars_table>("exemplars_table", "Table of exemplars."),
+    Key<&RemoteWrite::histograms_table>("histograms_table", "Table of native histograms."),
+    Key<&RemoteWrite::metadata_table>("metadata_table", "Table of metric metadata."),
+    Key<&RemoteWrite::max_future>("max_future",
+                                  "Samples further ahead of the clock are refused. 0s: accepted."),
+    Key<&RemoteWrite::max_past>("max_past", "Samples older than that are refused. 0s: accepted."),
+    Key<&RemoteWrite::drop_nan>("drop_nan", "Leaves out NaN and stale markers, counted."),
+};
+const StructSchema kRemoteWrite{kRemoteWriteFields};
+
+const Field kLimitsFields[] = {
+    Key<&Limits::series_max>("series_max",
+                             "Series known at once. Above it new series are refused, known ones go "
+                             "on.",
+                             {.min = 1, .max = 4'000'000'000}),
+    Key<&Limits::series_bytes>("series_bytes", "Memory of the labels of the known series.",
+                               {.min = 64 * kKiB}),
+    Key<&Limits::series_idle_generations>("series_idle_generations",
+                                          "A series unused for so many generations is forgotten.",
+                                          {.min = 1, .max = 1'000'000}),
+    Key<&Limits::tables_max>("tables_max", "Tables known at once.", {.min = 1}),
+    Key<&Limits::labels_per_series>("labels_per_series", "Labels of one series.",
+                                    {.min = 1, .max = 65'535}),
+    Key<&Limits::label_name_bytes>("label_name_bytes", "Bytes of a label's name.",
+                                   {.min = 1, .max = kMiB}),
+    Key<&Limits::label_value_bytes>("label_value_bytes", "Bytes of a label's value.",
+                                    {.min = 1, .max = 16 * kMiB}),
+    Key<&Limits::in_flight_bodies>("in_flight_bodies",
+                                   "Compressed bodies held at once. More: 503. At least "
+                                   "`http.max_body`.",
+                                   {.min = kKiB}),
+    Key<&Limits::commit_timeout>("commit_timeout",
+                                 "Longest wait for a write to be durable. Longer: 503.",
+                                 {.min = 1, .max = kDay}),
+    Key<&Limits::shutdown_timeout>("shutdown_timeout",
+                                   "Time to seal and upload on SIGTERM. What is left goes at the "
+                                   "next start.",
+                                   {.min = 1, .max = kDay}),
+};
+const StructSchema kLimits{kLimitsFields};
+
+const Field kLogFields[] = {
+    Key<&Log::level>("level", "Least level that is written.",
+                     {.choices = kLogLevels, .reloadable = true}),
+    Key<&Log::format>("format", "Form of a line.", {.choices = kLogFormats, .reloadable = true}),
+};
+const StructSchema kLog{kLogFields};
+
+const Field kRootFields[] = {
+    Key<&Config::storage>("storage", "Where state is kept and how much of it.",
+                          {.schema = &kStorage}),
+    Key<&Config::listen>("listen", "Addresses, TLS and who may call.", {.schema = &kListen}),
+    Key<&Config::http>("http", "Limits of the HTTP servers.", {.schema = &kHttp}),
+    Key<&Config::durability>("durability",
+                             "What a 2xx promises: `sync` on disk (fdatasync), `write` handed to "
+                             "the kernel (survives a crash of the process, not of the machine), "
+                             "`none` in memory."),
+    Key<&Config::generation>("generation", "When memory is sealed into segments.",
+                             {.schema = &kGeneration}),
+    Key<&Config::batch>("batch", "When segments of a table become a batch.",
+                        {.schema = &kBatch, .reloadable = true}),
+    Key<&Config::upload>("upload", "How batches are uploaded.", {.schema = &kUpload}),
+    Key<&Config::remote_write>("remote_write", "Prometheus remote write.",
+                               {.schema = &kRemoteWrite}),
+    Key<&Config::limits>("limits", "Bounds of memory, names and waits.", {.schema = &kLimits}),
+    Key<&Config::log>("log", "The log on standard error.", {.schema = &kLog, .reloadable = true}),
+    Key<&Config::databases>("databases",
+                            "The databases and their sinks. Empty: one, `Metrics`, with a file "
+                            "sink below `./data/out`.",
+                            {.schema = &kDatabase}),
+};
+const StructSchema kRoot{kRootFields};
+
+void Visit(const StructSchema& schema, const std::string& prefix, std::string_view index,
+           const std::function<void(const std::string&, const Field&)>& visit) {
+  for (const Field& field : schema.fields) {
+    const std::string path = JoinKey(prefix, field.name);
+    visit(path, field);
+    if (field.schema == nullptr) continue;
+    const bool list = field.kind == Kind::kStructList;
+    Visit(*field.schema, list ? JoinKey(path, index) : path, index, visit);
+  }
+}
+
+}  // namespace
+
+const StructSchema& RootSchema() { return kRoot; }
+
+const Field* StructSchema::Find(std::string_view name) const {
+  for (const Field& field : fields) {
+    if (field.name == name) return &field;
+  }
+  return nullptr;
+}
+
+std::string JoinKey(std::string_view prefix, std::string_view name) {
+  return prefix.empty() ? std::string(name) : fmt::format("{}.{}", prefix, name);
+}
+
+void ForEachKey(std::string_view index,
+                const std::function<void(const std::string&, const Field&)>& visit) {
+  Visit(kRoot, "", index, visit);
+}
+
+std::string EnvironmentName(std::string_view path) {
+  std::string name = "FOREBAY_";
+  for (const char c : path) {
+    name += c == '.' ? '_' : (c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c);
+  }
+  return name;
+}
+
+std::string NumberText(Kind kind, uint64_t number) {
+  switch (kind) {
+    case Kind::kBytes:
+      return FormatByteCount(ByteCount{number});
+    case Kind::kDuration:
+      return FormatDuration(milliseconds(static_cast<int64_t>(number)));
+    case Kind::kBool:
+      return number != 0 ? "true" : "false";
+    default:
+      return fmt::format("{}", number);
+  }
+}
+
+std::string ScalarText(const Field& field, const void* parent) {
+  FOREBAY_CHECK(field.IsScalar());
+  if (field.get_text != nullptr) return field.get_text(parent);
+  return NumberText(field.kind, field.get_number(parent));
+}
+
+bool SameField(const Field& field, const void* a, const void* b) {
+  if (field.get_number != nullptr) return field.get_number(a) == field.get_number(b);
+  if (field.get_text != nullptr) return field.get_text(a) == field.get_text(b);
+  if (field.strings != nullptr) return field.strings(a) == field.strings(b);
+  if (field.kind == Kind::kStructList) {
+    if (field.size(a) != field.size(b)) return false;
+    for (size_t i = 0; i < field.size(a); ++i) {
+      if (!SameStruct(*field.schema, field.at(a, i), field.at(b, i))) return false;
+    }
+    return true;
+  }
+  const void* child_a = field.child(a);
+  const void* child_b = field.child(b);
+  if (child_a == nullptr || child_b == nullptr) return child_a == child_b;
+  return SameStruct(*field.schema, child_a, child_b);
+}
+
+bool SameStruct(const StructSchema& schema, const void* a, const void* b) {
+  for (const Field& field : schema.fields) {
+    if (!SameField(field, a, b)) return false;
+  }
+  return true;
+}
+
+bool SameConfig(const Config& a, const Config& b) { return SameStruct(kRoot, &a, &b); }
+
+}  // namespace forebay::config
