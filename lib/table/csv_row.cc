@@ -24,7 +24,7 @@ constexpr std::array<char, 200> kTwoDigits = [] {
 }();
 
 char* PutTwoDigits(uint32_t value, char* out) {
-  std::memcpy(out, &kTwoDigits[2 * value], 2);
+  std::memcpy(out, &kTwoDigits[size_t{2} * value], 2);
   return out + 2;
 }
 

@@ -1,13 +1,13 @@
 #include "table/relabel.h"
 
 #include <fmt/core.h>
-#include <locale.h>
 #include <re2/re2.h>
-#include <wctype.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <clocale>
+#include <cwctype>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -11,7 +11,7 @@ namespace {
 // block.
 void CheckEverywhere(std::string_view text, bool valid) {
   for (size_t before = 0; before <= 20; ++before) {
-    for (const size_t after : {0, 1, 16}) {
+    for (const size_t after : {size_t{0}, size_t{1}, size_t{16}}) {
       const std::string framed =
           std::string(before, 'x') + std::string(text) + std::string(after, 'y');
       INFO(before << " bytes before, " << after << " after");
