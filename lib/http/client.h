@@ -1,0 +1,68 @@
+// A small blocking HTTP client on libcurl. One Client keeps its connections open between calls; use
+// one per thread. No redirects, no proxies from the environment, HTTP/1.1. Limits: the three of
+// ClientOptions; an answer's body beyond max_response is an error.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "http/message.h"
+
+namespace forebay::http {
+
+struct ClientOptions {
+  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds total_timeout{30'000};  // of one Do(), connecting included
+  ByteCount max_response = MiB(64);
+  std::string ca_file;    // PEM; empty: the system's
+  std::string cert_file;  // PEM, for servers that ask for one
+  std::string key_file;
+  bool insecure = false;   // accept any server certificate
+  std::string basic_user;  // set: basic authentication
+  std::string basic_password;
+  std::string bearer_token;
+};
+
+struct ClientRequest {
+  std::string method = "GET";
+  std::string url;
+  HeaderList headers;
+  std::span<const char> body;  // read during Do()
+};
+
+struct ClientResponse {
+  int status = 0;
+  HeaderList headers;
+  std::string body;
+
+  // The first header of that name, any case.
+  std::optional<std::string_view> Header(std::string_view name) const;
+};
+
+class Client {
+ public:
+  // Errors: kInternal, kInvalidArgument (a header-breaking character in a credential).
+  static Result<std::unique_ptr<Client>> Create(ClientOptions options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Sends the request and waits for the whole answer; any status is a success here.
+  // Errors: kUnavailable (no connection, reset), kDeadlineExceeded (timeouts), kUnauthenticated
+  // (TLS verification, either side), kInvalidArgument (URL, header, method), kOutOfRange (answer
+  // larger than max_response), kNotFound (certificate files), kInternal. Threads: one at a time.
+  Result<ClientResponse> Do(const ClientRequest& request);
+
+ private:
+  class Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forebay::http
