@@ -19,7 +19,7 @@ ROWS = [
     ["io", "metrics", "config"],
     ["table", "http"],
     ["wal"],
-    ["cluster", "receive", "upload", "loadgen"],
+    ["cluster", "receive", "upload", "loadgen", "walctl"],
     ["batch", "transfer"],
     ["server"],
     ["cmd"],
@@ -69,7 +69,7 @@ TEXT_SUFFIXES = {
     ".cc", ".h", ".py", ".cmake", ".txt", ".md", ".json", ".yaml", ".yml", ".toml", ".ini", ".sh", ".proto", ".tpl",
 }
 # A path of somebody's machine. Temporary paths come from the system, the tree's own are relative.
-ABSOLUTE_PATH = re.compile(r"(?<![\w.}$/])/(work|tmp|home/\w+|root)(/|\b(?![\w-]))")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.}$/])/(work|tmp|home/\w+)(/|\b(?![\w-]))")
 ABSOLUTE_PATH_ALLOWED = "absolute-path-ok"
 SKIPPED_FOLDERS = {"build", ".git", ".cache", "__pycache__", "node_modules", "data"}
 
