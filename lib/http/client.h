@@ -54,9 +54,10 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Sends the request and waits for the whole answer; any status is a success here.
-  // Errors: kUnavailable (no connection, reset), kDeadlineExceeded (timeouts), kUnauthenticated
-  // (TLS verification, either side), kInvalidArgument (URL, header, method), kOutOfRange (answer
-  // larger than max_response), kNotFound (certificate files), kInternal. Threads: one at a time.
+  // Errors: kUnavailable (no connection, reset, our certificate refused), kDeadlineExceeded
+  // (timeouts), kUnauthenticated (the server's certificate is not trusted, ours cannot be read),
+  // kNotFound (CA file), kInvalidArgument (URL, header, method), kOutOfRange (answer above
+  // max_response), kInternal. Threads: one at a time.
   Result<ClientResponse> Do(const ClientRequest& request);
 
  private:
