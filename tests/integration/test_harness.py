@@ -176,6 +176,14 @@ def test_a_process_that_ends_at_once_is_told_with_its_log(tmp_path):
     assert process.kill9() == 3
 
 
+def test_only_variables_given_to_the_test_reach_the_daemon(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOREBAY_BIN", "x")
+    process = Process("sh", tmp_path)
+    process.spawn(["sh", "-c", 'echo "${FOREBAY_BIN-unset} $FOREBAY_DURABILITY"'],
+                  {"FOREBAY_DURABILITY": "none"}, unset="FOREBAY_")
+    assert process.wait_exit() == 0 and process.run_log == "unset none\n"
+
+
 def test_the_ports_are_kept_over_a_restart(tmp_path):
     node = Forebay(tmp_path, {"listen": {"admin": "127.0.0.1:0"}, "log": {"level": "debug"}})
     node.spawn(["sh", "-c", "echo msg=listening name=ingest address=127.0.0.1:11 >&2;"

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 from exporter import AWKWARD_VALUES, Exporter  # noqa: F401  (for tests that import all from here)
@@ -175,7 +176,7 @@ class Forebay(Process):
         """Starts; with wait, returns when /readyz says 200."""
         path = self.folder / "config.yaml"
         path.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
-        self.spawn([binary(), "serve", "--config", path, *self.arguments], self.env)
+        self.spawn([binary(), "serve", "--config", path, *self.arguments], self.env, unset="FOREBAY_")
         if wait:
             self.wait_listening(timeout)
             self.wait_ready(f"{self.admin_url}/readyz", timeout)
@@ -259,7 +260,6 @@ class Forebay(Process):
 
     def run(self, *arguments, **options):
         """Runs another subcommand of the binary to its end; see subprocess.run."""
-        import subprocess
-
+        options.setdefault("env", {k: v for k, v in os.environ.items() if not k.startswith("FOREBAY_")})
         return subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True,
                               cwd=self.folder, timeout=options.pop("timeout", 60), **options)

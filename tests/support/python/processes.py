@@ -66,13 +66,15 @@ class Process:
         self.process = None
         self.log_start = 0  # of the current run, in bytes
 
-    def spawn(self, command, env=None):
+    def spawn(self, command, env=None, unset=None):
+        """unset: beginning of inherited variables that are left out; env is added to the others."""
         assert self.process is None or self.process.poll() is not None, f"{self.name} runs already"
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        inherited = {k: v for k, v in os.environ.items() if not (unset and k.startswith(unset))}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, env={**os.environ, **(env or {})})
+                stderr=log, env={**inherited, **(env or {})})
 
     @property
     def pid(self):
