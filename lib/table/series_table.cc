@@ -22,6 +22,16 @@ constexpr uint64_t kCanonicalDomain = 0x63616e6f6e69636c;
 
 uint64_t MakeTag(SeriesKey key, SeriesRef ref) { return ((key.high >> 32) << 32) | (ref + 1); }
 
+template <typename T>
+void AppendRaw(std::string& out, T value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+void AppendSized(std::string& out, std::string_view text) {
+  AppendRaw(out, text.size());
+  out += text;
+}
+
 uint64_t RandomSeed() {
   std::random_device device;
   return (static_cast<uint64_t>(device()) << 32) | device();
@@ -184,20 +194,12 @@ void SeriesTable::Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> h
 
 SeriesKey SeriesTable::CanonicalKey(const NewSeries& series) {
   scratch_.clear();
-  const auto add_bytes = [this](const void* data, size_t size) {
-    scratch_.append(static_cast<const char*>(data), size);
-  };
-  const auto add_text = [&](std::string_view text) {
-    const auto size = static_cast<uint32_t>(text.size());
-    add_bytes(&size, sizeof size);
-    scratch_ += text;
-  };
-  add_bytes(&series.table, sizeof series.table);
-  add_bytes(&series.series_id, sizeof series.series_id);
-  for (const std::string_view value : series.lifted) add_text(value);
+  AppendRaw(scratch_, series.table);
+  AppendRaw(scratch_, series.series_id);
+  for (const std::string_view value : series.lifted) AppendSized(scratch_, value);
   for (const Label& label : series.labels) {
-    add_text(label.name);
-    add_text(label.value);
+    AppendSized(scratch_, label.name);
+    AppendSized(scratch_, label.value);
   }
   return HashKey(scratch_, kCanonicalDomain);
 }

@@ -9,7 +9,7 @@
 namespace forebay::wal {
 namespace {
 
-constexpr std::chrono::milliseconds kFirstBackoff{200};
+constexpr std::chrono::milliseconds kFirstBackoff{20};
 constexpr std::chrono::milliseconds kMaxBackoff{10'000};
 constexpr std::chrono::seconds kWaitStep{1};
 

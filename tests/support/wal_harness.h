@@ -1,0 +1,190 @@
+// A WAL over a file system in memory, with requests whose samples carry unique values, so that a
+// test can say of each sample where it is. Used by the WAL's unit and model tests.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <future>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "io/memory_file_system.h"
+#include "table/schema.h"
+#include "table/series_table.h"
+#include "table/table_registry.h"
+#include "wal/quarantine.h"
+#include "wal/segment_reader.h"
+#include "wal/segment_store.h"
+#include "wal/series_block.h"
+#include "wal/wal.h"
+
+namespace forebay::testing {
+
+// A request's body: (series number, timestamp, value) as plain bytes.
+struct TestSample {
+  uint32_t series = 0;
+  int64_t timestamp = 0;
+  uint64_t value = 0;
+};
+
+inline std::string EncodeBody(const std::vector<TestSample>& samples) {
+  std::string body(samples.size() * sizeof(TestSample), '\0');
+  if (!samples.empty()) std::memcpy(body.data(), samples.data(), body.size());
+  return body;
+}
+
+inline std::vector<TestSample> DecodeBody(std::span<const char> body) {
+  std::vector<TestSample> samples(body.size() / sizeof(TestSample));
+  if (!samples.empty())
+    std::memcpy(samples.data(), body.data(), samples.size() * sizeof(TestSample));
+  return samples;
+}
+
+// Values of samples by number of times they were found.
+using ValueCounts = std::map<uint64_t, int>;
+
+class WalHarness final : public wal::ReplayHandler {
+ public:
+  explicit WalHarness(io::FileSystem& fs, wal::WalOptions options = {})
+      : fs_(fs), options_(std::move(options)) {
+    options_.storage.dir = "data";
+    options_.storage.reserve = {0};
+  }
+  ~WalHarness() override = default;
+
+  // Opens a WAL as a fresh process would. False when it could not.
+  Status Open() {
+    table::SeriesTable::Options series_options;
+    series_options.hash_seed = 11;
+    registry_ = std::make_unique<table::TableRegistry>(1000);
+    series_ = std::make_unique<table::SeriesTable>(series_options);
+    store_ = std::make_unique<wal::SegmentStore>(fs_, clock_, "data/segments");
+    quarantine_ = std::make_unique<wal::Quarantine>(fs_, "data/quarantine");
+    FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
+    auto opened =
+        wal::Wal::Open(options_, fs_, clock_, *series_, *registry_, *store_, *quarantine_, *this);
+    if (!opened.ok()) return Error(opened.error());
+    wal_ = std::move(*opened);
+    return {};
+  }
+  void Close() { wal_.reset(); }
+
+  // Writes one request and waits for its fate. OK: acknowledged.
+  Status Write(const std::vector<TestSample>& samples) {
+    auto lease = wal_->Enter();
+    if (!lease.ok()) return Error(lease.error());
+    const std::string body = EncodeBody(samples);
+    wal::PendingRecord record;
+    record.received = clock_.Now();
+    record.tenant = "tenant";
+    record.body = body;
+    std::promise<void> committed;
+    record.context = &committed;
+    record.done = [](wal::PendingRecord* done) {
+      static_cast<std::promise<void>*>(done->context)->set_value();
+    };
+    wal_->Commit(*lease, &record);
+    committed.get_future().wait();
+    if (!record.status.ok()) return record.status;
+    return AppendSamples(samples, *lease);
+  }
+
+  Status Replay(const wal::ReplayedRecord& record, wal::GenerationLease& lease) override {
+    return AppendSamples(DecodeBody(record.body), lease);
+  }
+
+  Status Flush() { return wal_->Flush(clock_.Monotonic() + std::chrono::seconds(20)); }
+
+  // The values in all segments that the store knows.
+  ValueCounts StoredValues() const {
+    ValueCounts counts;
+    for (const wal::TableBacklog& table : store_->Backlog()) {
+      for (const wal::SegmentInfo& segment : table.segments) CountValues(segment.file_name, counts);
+    }
+    return counts;
+  }
+
+  // Takes all segments away, as an upload does. Returns their values.
+  ValueCounts UploadAll() {
+    ValueCounts counts;
+    std::vector<wal::SegmentLease> leases;
+    for (const wal::TableBacklog& table : store_->Backlog()) {
+      for (const wal::SegmentInfo& segment : table.segments) {
+        auto lease = store_->Take(segment.file_name);
+        if (!lease.ok()) continue;
+        CountValues(segment.file_name, counts);
+        leases.push_back(std::move(*lease));
+      }
+    }
+    Status deleted = store_->DeleteSegments(leases);
+    while (!deleted.ok()) deleted = store_->DeleteSegments(leases);
+    return counts;
+  }
+
+  wal::Wal& wal() { return *wal_; }
+  wal::SegmentStore& store() { return *store_; }
+  wal::Quarantine& quarantine() { return *quarantine_; }
+  table::SeriesTable& series() { return *series_; }
+
+ private:
+  Status AppendSamples(const std::vector<TestSample>& samples, wal::GenerationLease& lease) {
+    std::vector<table::SeriesRef> refs;
+    std::vector<int64_t> timestamps;
+    std::vector<uint64_t> values;
+    for (const TestSample& sample : samples) {
+      const std::string name = "s" + std::to_string(sample.series);
+      const table::SeriesKey key = series_->HashKey(name, 0);
+      table::SeriesRef ref = series_->Find(key);
+      if (ref == table::kUnknownSeries) {
+        const std::string table_name = "T" + std::to_string(sample.series % 5);
+        FOREBAY_ASSIGN_OR_RETURN(
+            const table::TableId table,
+            registry_->Intern("Db", table_name, table::DefaultMetricsSchema()));
+        const std::vector<table::Label> labels = {{"name", name}};
+        table::NewSeries series;
+        series.table = table;
+        series.series_id = static_cast<int64_t>(sample.series * 7919 % 1000);
+        series.labels = labels;
+        FOREBAY_ASSIGN_OR_RETURN(ref, series_->Add(key, series, lease.sequence()));
+      }
+      refs.push_back(ref);
+      timestamps.push_back(sample.timestamp);
+      values.push_back(sample.value);
+    }
+    lease.Append(0, {refs, timestamps, values});
+    return {};
+  }
+
+  void CountValues(const std::string& file_name, ValueCounts& counts) const {
+    auto reader = wal::SegmentReader::Open(fs_, "data/segments/" + file_name);
+    // An injected fault must not make the test miss what is there.
+    for (int i = 0; i < 100 && !reader.ok(); ++i) {
+      reader = wal::SegmentReader::Open(fs_, "data/segments/" + file_name);
+    }
+    if (!reader.ok()) return;
+    wal::SeriesBlockDecoder decoder;
+    while (true) {
+      auto block = (*reader)->Next();
+      if (!block.ok() || !*block) return;
+      const std::string_view payload((*block)->payload.data(), (*block)->payload.size());
+      if (!decoder.Decode(payload, (*block)->header.row_count).ok()) continue;
+      for (const uint64_t value : decoder.values()) ++counts[value];
+    }
+  }
+
+  io::FileSystem& fs_;
+  SystemClock clock_;
+  wal::WalOptions options_;
+  std::unique_ptr<table::TableRegistry> registry_;
+  std::unique_ptr<table::SeriesTable> series_;
+  std::unique_ptr<wal::SegmentStore> store_;
+  std::unique_ptr<wal::Quarantine> quarantine_;
+  std::unique_ptr<wal::Wal> wal_;
+};
+
+}  // namespace forebay::testing
