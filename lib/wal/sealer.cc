@@ -149,7 +149,8 @@ Result<SegmentInfo> Sealer::Close(OpenSegment segment) {
 Result<SegmentInfo> Sealer::WriteSeriesSegment(uint64_t generation_id,
                                                std::span<const Active> series) {
   FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(series.front().table, generation_id));
-  encoder_.Reset();
+  const std::string_view header_line = tables_.Get(series.front().table).schema.header_line();
+  encoder_.Reset(header_line);
   for (const Active& active : series) {
     const uint32_t count = counts_[active.ref];
     const uint32_t end = positions_[active.ref];
@@ -157,14 +158,14 @@ Result<SegmentInfo> Sealer::WriteSeriesSegment(uint64_t generation_id,
       const uint32_t rows = std::min(end - begin, kMaxRowsPerEntry);
       encoder_.Add(active.ref, {timestamps_.data() + begin, rows}, {values_.data() + begin, rows});
       begin += rows;
-      if (encoder_.payload_bytes() >= kTargetBlockBytes) FOREBAY_RETURN_IF_ERROR(FlushBlock());
+      if (encoder_.payload_bytes() >= kTargetBlockBytes) FOREBAY_RETURN_IF_ERROR(FlushBlock(header_line));
     }
   }
-  FOREBAY_RETURN_IF_ERROR(FlushBlock());
+  FOREBAY_RETURN_IF_ERROR(FlushBlock(header_line));
   return Close(std::move(segment));
 }
 
-Status Sealer::FlushBlock() {
+Status Sealer::FlushBlock(std::string_view header_line) {
   if (encoder_.empty()) return {};
   const BlockStats stats{encoder_.row_bytes(), encoder_.min_timestamp(), encoder_.max_timestamp()};
   BlockHeader header;
@@ -172,7 +173,7 @@ Status Sealer::FlushBlock() {
   header.type = BlockType::kMetric;
   header.row_count = encoder_.rows();
   FOREBAY_RETURN_IF_ERROR(writer_.Append(header, stats, encoder_.Finish()));
-  encoder_.Reset();
+  encoder_.Reset(header_line);
   return {};
 }
 

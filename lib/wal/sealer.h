@@ -59,7 +59,7 @@ class Sealer {
   Result<SegmentInfo> WriteSeriesSegment(uint64_t generation_id, std::span<const Active> series);
   Result<SegmentInfo> WriteTextSegment(uint64_t generation_id, table::TableId table,
                                        const TextColumn& column);
-  Status FlushBlock();
+  Status FlushBlock(std::string_view header_line);
   Result<OpenSegment> Open(table::TableId table, uint64_t generation_id);
   Result<SegmentInfo> Close(OpenSegment segment);
   Status Sync(const std::vector<SegmentInfo>& segments);

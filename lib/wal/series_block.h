@@ -49,7 +49,9 @@ class SeriesBlockEncoder {
   // The payload (the value of the block, without the block header). Valid until the next Add or
   // Reset.
   std::string_view Finish();
-  void Reset();
+  // Forgets what was added. header_line: of the table's schema (`Name:type,...` and LF), stored in the block so
+  // that it can be read without its table; it must live until Finish.
+  void Reset(std::string_view header_line);
 
  private:
   uint32_t LocalSymbol(table::SymbolId id);
@@ -59,6 +61,7 @@ class SeriesBlockEncoder {
   uint64_t epoch_ = 0;
   std::vector<uint64_t> symbol_local_;  // by SymbolId: epoch << 32 | local index
   std::vector<uint64_t> shape_local_;   // by ShapeId: likewise
+  std::string_view header_line_;
   ByteBuffer symbols_;
   ByteBuffer shapes_;
   ByteBuffer series_bytes_;
@@ -98,6 +101,8 @@ class SeriesBlockDecoder {
   std::span<const Series> series() const { return series_; }
   std::span<const int64_t> timestamps() const { return timestamps_; }
   std::span<const uint64_t> values() const { return values_; }
+  // Of the table's schema: `Name:type,...` and LF.
+  std::string_view header_line() const { return header_line_; }
   // Upper bound of the bytes of all rows as CSV.
   uint64_t row_bytes() const { return row_bytes_; }
 
@@ -117,6 +122,7 @@ class SeriesBlockDecoder {
   void DecodeTimestamps(internal::Cursor& in);
   Status DecodeValues(internal::Cursor& in);
 
+  std::string_view header_line_;
   std::vector<std::string_view> symbols_;
   std::vector<Shape> shapes_;
   std::vector<uint32_t> shape_names_;

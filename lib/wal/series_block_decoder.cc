@@ -25,6 +25,7 @@ Status SeriesBlockDecoder::Decode(std::string_view payload, uint32_t expected_ro
   Cursor in(payload);
   if (in.Byte() != kLayout) return Damaged("unknown layout");
   row_bytes_ = in.Varint();
+  header_line_ = in.Bytes(in.Varint());
   const uint64_t symbol_count = in.Varint();
   const uint64_t shape_count = in.Varint();
   const uint64_t series_count = in.Varint();

@@ -15,7 +15,7 @@ using internal::ZigZag;
 
 constexpr char kLayout = 1;
 constexpr uint64_t kLocalMask = 0xffff'ffff;
-constexpr size_t kHeaderBytes = 1 + 5 * kMaxVarintBytes;
+constexpr size_t kHeaderBytes = 1 + 6 * kMaxVarintBytes;
 constexpr size_t kMaxValueBytes = 1 + 8;
 
 void AppendVarint(ByteBuffer& out, uint64_t value) {
@@ -43,11 +43,12 @@ char* PutXor(char* out, uint64_t difference) {
 }  // namespace
 
 SeriesBlockEncoder::SeriesBlockEncoder(const table::SeriesTable& series) : series_(series) {
-  Reset();
+  Reset({});
 }
 
-void SeriesBlockEncoder::Reset() {
+void SeriesBlockEncoder::Reset(std::string_view header_line) {
   ++epoch_;
+  header_line_ = header_line;
   symbols_.clear();
   shapes_.clear();
   series_bytes_.clear();
@@ -147,9 +148,11 @@ void SeriesBlockEncoder::Add(table::SeriesRef ref, std::span<const int64_t> time
 
 std::string_view SeriesBlockEncoder::Finish() {
   payload_.clear();
-  char* out = payload_.Ensure(kHeaderBytes);
+  char* out = payload_.Ensure(kHeaderBytes + header_line_.size());
   *out++ = kLayout;
   out = PutVarint(out, row_bytes_);
+  out = PutVarint(out, header_line_.size());
+  out = std::copy(header_line_.begin(), header_line_.end(), out);
   out = PutVarint(out, symbol_count_);
   out = PutVarint(out, shape_count_);
   out = PutVarint(out, series_count_);
