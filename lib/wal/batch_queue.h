@@ -31,6 +31,8 @@ namespace forebay::wal {
 struct Batch {
   BatchManifest manifest;
   std::vector<SegmentLease> leases;
+  uint32_t failures = 0;  // tries in a row that failed in this process
+  bool unsaved = false;   // the manifest has changed since it was written
 };
 
 enum class BatchOutcome {

@@ -34,12 +34,13 @@ Status Quarantine::Open() {
   return OkStatus();
 }
 
-Status Quarantine::Keep(const std::string& name, std::string_view bytes, std::string_view reason) {
+Result<bool> Quarantine::Keep(const std::string& name, std::string_view bytes,
+                              std::string_view reason) {
   const std::string path = io::JoinPath(directory_, name);
   const std::string_view kept = bytes.substr(0, kMaxQuarantineItem);
   if (auto file = fs_.Open(path, io::OpenMode::kRead); file.ok()) {
     const auto size = (*file)->Size();
-    if (size.ok() && *size == kept.size()) return OkStatus();
+    if (size.ok() && *size == kept.size()) return false;
   }
   {
     MutexLock lock(mutex_);
@@ -57,7 +58,7 @@ Status Quarantine::Keep(const std::string& name, std::string_view bytes, std::st
   }
   FOREBAY_RETURN_IF_ERROR(WriteReason(name, text));
   Count(kept.size());
-  return OkStatus();
+  return true;
 }
 
 Status Quarantine::Move(const std::string& path, const std::string& name, std::string_view reason) {

@@ -30,9 +30,11 @@ class Quarantine {
   Status Open() EXCLUDES(mutex_);
 
   // Keeps a copy of `bytes`. An item of that name and size that is there already is left as it is:
-  // the same damage was met again. Shape: name is a file name without '/'; reason is one line.
-  // Durable: when it returns OK.
-  Status Keep(const std::string& name, std::string_view bytes, std::string_view reason)
+  // the same damage was met again. Returns whether it is new. Shape: name is a file name without
+  // '/'; reason is one line. Durable: when it returns OK. Errors: kResourceExhausted when max_bytes
+  // are reached (the caller goes on without a copy); those of writing (the caller tries again
+  // later).
+  Result<bool> Keep(const std::string& name, std::string_view bytes, std::string_view reason)
       EXCLUDES(mutex_);
   // Moves a whole file here, which may be of any size; `path` is gone afterwards. Durable: when it
   // returns OK.

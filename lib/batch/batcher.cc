@@ -1,0 +1,335 @@
+// Rounds of planning, and what flushes and restarts add to them.
+#include "batch/batcher.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "wal/flake_id.h"
+
+namespace forebay::batch {
+namespace {
+
+using wal::BatchReason;
+
+std::vector<std::string> NamesOf(const std::vector<wal::SegmentInfo>& segments) {
+  std::vector<std::string> names;
+  names.reserve(segments.size());
+  for (const wal::SegmentInfo& segment : segments) names.push_back(segment.file_name);
+  return names;
+}
+
+}  // namespace
+
+Batcher::Batcher(BatcherOptions options, const Clock& clock, wal::SegmentStore& store,
+                 wal::ManifestStore& manifests, wal::BatchQueue& queue, metrics::Registry& registry)
+    : options_(std::move(options)),
+      clock_(clock),
+      store_(store),
+      manifests_(manifests),
+      queue_(queue),
+      earliest_due_(MonotonicTime::max()) {
+  for (const BatchReason reason :
+       {BatchReason::kSize, BatchReason::kAge, BatchReason::kFlush, BatchReason::kDrain}) {
+    planned_[reason] =
+        registry.AddCounter("forebay_batch_planned_total", "Batches made, by what made them due.",
+                            {{"reason", std::string(Name(reason))}});
+  }
+  errors_ = registry.AddCounter("forebay_batch_errors_total",
+                                "Batches that could not be made, mostly because their manifest "
+                                "could not be written; their segments wait.");
+  oldest_age_ = registry.AddCallback(
+      "forebay_batch_oldest_segment_age_seconds",
+      "Age of the oldest sealed segment that is not delivered; 0 when there is none.",
+      metrics::MetricType::kGauge, [this] {
+        const auto oldest = store_.OldestCreated();
+        if (!oldest) return 0.0;
+        return std::max(0.0, static_cast<double>(clock_.Now().value - oldest->value) / 1000.0);
+      });
+  live_batches_ = registry.AddCallback(
+      "forebay_batch_live", "Batches made and not yet delivered or dead-lettered.",
+      metrics::MetricType::kGauge, [this] { return static_cast<double>(queue_.size()); });
+}
+
+Batcher::~Batcher() { Stop(); }
+
+void Batcher::Start() {
+  FOREBAY_CHECK(!thread_.joinable());
+  thread_ = StartThread("batcher", [this](const std::stop_token& stop) { Run(stop); });
+}
+
+void Batcher::Stop() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.NotifyAll();
+  }
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  store_.Notify();
+  thread_.join();
+}
+
+Status Batcher::Resume() {
+  FOREBAY_ASSIGN_OR_RETURN(auto loaded, manifests_.Load());
+  for (wal::BatchManifest& manifest : loaded.manifests) {
+    FOREBAY_RETURN_IF_ERROR(ResumeOne(std::move(manifest)));
+  }
+  if (loaded.damaged.empty()) return OkStatus();
+  const auto backlog = store_.Backlog();
+  for (const std::string& id : loaded.damaged) RestoreDamaged(id, backlog);
+  return OkStatus();
+}
+
+Status Batcher::ResumeOne(wal::BatchManifest manifest) {
+  wal::Batch batch;
+  uint64_t missing = 0;
+  for (const wal::ManifestSegment& segment : manifest.segments) {
+    auto lease = store_.Take(segment.file_name);
+    if (lease.ok()) {
+      batch.leases.push_back(*std::move(lease));
+    } else {
+      ++missing;
+    }
+  }
+  // Settled: the crash was between the last word of the sinks and the removal of the manifest.
+  if (!manifest.settled()) {
+    Reconcile(manifest);
+    if (missing > 0) {
+      LogError("segments of a batch are gone though not every sink has it",
+               {{"batch", manifest.id}, {"missing", missing}, {"found", batch.leases.size()}});
+      errors_->Increment();
+    }
+    if (batch.leases.empty()) return manifests_.Remove(manifest.id);
+  }
+  batch.manifest = std::move(manifest);
+  (void)queue_.Push(std::move(batch));
+  return OkStatus();
+}
+
+// Sinks that the configuration no longer names will not take anything; those that are new to a
+// batch nobody has yet replace them, so that every batch has somewhere to go.
+void Batcher::Reconcile(wal::BatchManifest& manifest) const {
+  const auto configured = options_.sinks.find(manifest.database);
+  if (configured == options_.sinks.end() || configured->second.empty()) return;
+  const auto& names = configured->second;
+  std::erase_if(manifest.sinks, [&](const wal::ManifestSink& sink) {
+    const bool gone = sink.state == wal::DeliveryState::kPending &&
+                      std::find(names.begin(), names.end(), sink.name) == names.end();
+    if (gone) {
+      LogWarn("sink of a pending batch is not configured any more, it will not get it",
+              {{"batch", manifest.id}, {"database", manifest.database}, {"sink", sink.name}});
+    }
+    return gone;
+  });
+  if (manifest.sinks.empty()) {
+    for (const std::string& name : names) {
+      wal::ManifestSink sink;
+      sink.name = name;
+      manifest.sinks.push_back(std::move(sink));
+    }
+  }
+}
+
+// The id of a damaged manifest is in its file name and tells its segments: those from the first id
+// on whose names have its hash. Found, the batch goes on under its id and sinks see that they have
+// it.
+void Batcher::RestoreDamaged(const std::string& id, const std::vector<wal::TableBacklog>& backlog) {
+  if (!wal::IsBatchId(id)) return;
+  uint64_t first_id = 0;
+  (void)std::from_chars(id.data(), id.data() + 16, first_id, 16);
+  for (const wal::TableBacklog& table : backlog) {
+    const auto first =
+        std::find_if(table.segments.begin(), table.segments.end(),
+                     [&](const auto& segment) { return segment.name.id == first_id; });
+    PlannedBatch plan;
+    for (auto next = first; next != table.segments.end(); ++next) {
+      if (plan.segments.size() >= std::max<size_t>(options_.batch.max_segments, 1)) break;
+      plan.segments.push_back(*next);
+      if (wal::BatchId(first_id, NamesOf(plan.segments)) != id) continue;
+      LogInfo("batch of a damaged manifest found again by its id", {{"batch", id}});
+      (void)PushPlanned(table, plan);
+      return;
+    }
+  }
+  LogWarn(
+      "segments of a damaged manifest are not found by its id and are planned anew; a sink that "
+      "had the batch "
+      "may get its rows again",
+      {{"batch", id}});
+}
+
+wal::BatchManifest Batcher::MakeManifest(const PlannedBatch& plan) const {
+  const wal::SegmentName& name = plan.segments.front().name;
+  wal::BatchManifest manifest;
+  manifest.id = wal::BatchId(name.id, NamesOf(plan.segments));
+  manifest.database = name.database;
+  manifest.table = name.table;
+  manifest.schema_hash = name.schema_hash;
+  if (options_.header_line) manifest.header_line = options_.header_line(name);
+  manifest.created = clock_.Now();
+  manifest.first_time = wal::MillisOf(name.id);
+  manifest.reason = plan.reason;
+  for (const wal::SegmentInfo& segment : plan.segments) {
+    manifest.segments.push_back({segment.file_name, segment.rows, segment.row_bytes});
+  }
+  for (const std::string& sink_name : options_.sinks.at(name.database)) {
+    wal::ManifestSink sink;
+    sink.name = sink_name;
+    manifest.sinks.push_back(std::move(sink));
+  }
+  return manifest;
+}
+
+bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan) {
+  const auto sinks = options_.sinks.find(plan.segments.front().name.database);
+  if (sinks == options_.sinks.end() || sinks->second.empty()) {
+    LogWarn("segments of a database without a sink wait",
+            {{"database", plan.segments.front().name.database}});
+    return false;
+  }
+  wal::Batch batch;
+  for (const wal::SegmentInfo& segment : plan.segments) {
+    auto lease = store_.Take(segment.file_name);
+    // Somebody else was faster; the leases taken so far go back, the next round plans again.
+    if (!lease.ok()) return false;
+    batch.leases.push_back(*std::move(lease));
+  }
+  batch.manifest = MakeManifest(plan);
+  if (const Status saved = manifests_.Save(batch.manifest); !saved.ok()) {
+    errors_->Increment();
+    LogError("batch manifest cannot be written, its segments wait",
+             {{"table", table.key}, {"error", saved.error().ToString()}});
+    return false;
+  }
+  if (!queue_.Push(std::move(batch)))
+    return false;  // Stopping; the manifest is for the next start.
+  planned_.at(plan.reason)->Increment();
+  return true;
+}
+
+size_t Batcher::RunOnce(wal::BatchReason flush) {
+  const MonotonicTime now = clock_.Monotonic();
+  const auto backlog = store_.Backlog();
+  std::vector<PlannedBatch> due;
+  std::vector<size_t> table_of;
+  earliest_due_ = MonotonicTime::max();
+  more_ = false;
+  for (size_t t = 0; t < backlog.size(); ++t) {
+    for (PlannedBatch& plan : Plan(backlog[t], {now, options_.batch, flush})) {
+      if (plan.outcome == Outcome::kWait) {
+        for (const wal::SegmentInfo& segment : plan.segments) {
+          earliest_due_ = std::min(earliest_due_, segment.known_since + options_.batch.max_age);
+        }
+        continue;
+      }
+      due.push_back(std::move(plan));
+      table_of.push_back(t);
+    }
+  }
+  size_t pushed = 0;
+  for (const size_t index : PickOrder(due, options_.oldest_share_percent, picks_)) {
+    if (pushed == kMaxPushesPerRound) {
+      more_ = true;
+      break;
+    }
+    if (queue_.closed()) break;
+    if (!queue_.HasRoom(due[index].segments.front().name.database)) continue;
+    if (!PushPlanned(backlog[table_of[index]], due[index])) continue;
+    ++pushed;
+    ++picks_;
+  }
+  return pushed;
+}
+
+void Batcher::Run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    const uint64_t seen = store_.version();
+    BatchReason reason = BatchReason::kSize;
+    {
+      MutexLock lock(mutex_);
+      for (const auto& [watch, flush] : flushes_) {
+        if (!flush->planned) reason = flush->reason;
+      }
+    }
+    const size_t pushed = RunOnce(reason);
+    if (reason != BatchReason::kSize && pushed < kMaxPushesPerRound) ServeFlushes(reason);
+    if (more_) continue;
+    const MonotonicTime now = clock_.Monotonic();
+    {
+      // Between two rounds, so that a burst of changes is one round.
+      MutexLock lock(mutex_);
+      const MonotonicTime next = now + kMinRoundInterval;
+      while (!stopping_ && std::none_of(flushes_.begin(), flushes_.end(),
+                                        [](const auto& flush) { return !flush.second->planned; })) {
+        if (!wake_.WaitUntil(lock, next)) break;
+      }
+    }
+    (void)store_.WaitForChange(seen, std::min(earliest_due_, now + kMaxRoundInterval));
+  }
+}
+
+// After a round for flushes: one is planned when no segment that was there at its request is free
+// any more, or when nothing that could make room for the rest is on its way.
+void Batcher::ServeFlushes(wal::BatchReason reason) {
+  std::vector<std::pair<uint64_t, MonotonicTime>> open;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [watch, flush] : flushes_) {
+      if (!flush->planned && flush->reason == reason) open.emplace_back(watch, flush->requested);
+    }
+  }
+  for (const auto& [watch, requested] : open) {
+    const uint64_t left = FreeSegments(requested);
+    MutexLock lock(mutex_);
+    const auto flush = flushes_.find(watch);
+    if (flush == flushes_.end()) continue;
+    if (left != 0 && queue_.Watched(watch) != 0) continue;
+    flush->second->unplanned_segments = left;
+    flush->second->planned = true;
+    queue_.SealWatch(watch);
+    wake_.NotifyAll();
+  }
+}
+
+uint64_t Batcher::FreeSegments(MonotonicTime known_until) const {
+  uint64_t free = 0;
+  for (const wal::TableBacklog& table : store_.Backlog()) {
+    for (const wal::SegmentInfo& segment : table.segments) {
+      if (segment.known_since <= known_until) ++free;
+    }
+  }
+  return free;
+}
+
+wal::FlushResult Batcher::FlushNow(MonotonicTime deadline, wal::BatchReason reason) {
+  FOREBAY_CHECK(reason != BatchReason::kSize);
+  Flush flush;
+  flush.reason = reason;
+  flush.requested = clock_.Monotonic();
+  flush.watch = queue_.StartWatch();
+  queue_.WakeAll();
+  {
+    MutexLock lock(mutex_);
+    flushes_[flush.watch] = &flush;
+    wake_.NotifyAll();
+    lock.Unlock();
+    store_.Notify();
+    lock.Lock();
+    while (!flush.planned && !stopping_) {
+      if (!wake_.WaitUntil(lock, deadline)) break;
+    }
+    flushes_.erase(flush.watch);
+  }
+  const bool planned = flush.planned;
+  wal::FlushResult result = queue_.EndWatch(flush.watch, deadline);
+  result.unplanned_segments = planned ? flush.unplanned_segments : FreeSegments(flush.requested);
+  return result;
+}
+
+}  // namespace forebay::batch

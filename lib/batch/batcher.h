@@ -1,0 +1,107 @@
+// Makes batches: watches the sealed segments, applies the policy (batch/policy.h), takes the
+// segments, writes the manifest durably and hands the batch to the queue.
+//
+// At start it first continues the manifests of the run before: same id, exactly those segments. A
+// segment is in at most one manifest, so that nothing is delivered under two ids. Limits: a
+// database has as many live batches as the queue has room for; kMaxPushesPerRound batches a round,
+// so that newer data is seen between them. Threads: one, "batcher"; rounds are at least
+// kMinRoundInterval apart. Lock order: mutex_, then the queue's.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "batch/policy.h"
+#include "config/config.h"
+#include "metrics/registry.h"
+#include "wal/batch_manifest.h"
+#include "wal/batch_queue.h"
+#include "wal/segment_store.h"
+
+namespace forebay::batch {
+
+inline constexpr size_t kMaxPushesPerRound = 16;
+inline constexpr std::chrono::milliseconds kMinRoundInterval{100};
+inline constexpr std::chrono::milliseconds kMaxRoundInterval{1000};
+
+struct BatcherOptions {
+  config::Batch batch;
+  uint32_t oldest_share_percent = 20;
+  // Sinks of each database. Segments of a database that is not in here, or has none, wait.
+  std::map<std::string, std::vector<std::string>> sinks;
+  // The header line of a segment's schema where it is known, else empty; without the line's end.
+  std::function<std::string(const wal::SegmentName&)> header_line;
+};
+
+class Batcher {
+ public:
+  // All references outlive the batcher.
+  Batcher(BatcherOptions options, const Clock& clock, wal::SegmentStore& store,
+          wal::ManifestStore& manifests, wal::BatchQueue& queue, metrics::Registry& registry);
+  ~Batcher();
+
+  // Continues what the manifests say. Call once, after SegmentStore::LoadExisting and before Start.
+  // Errors: those of reading and writing manifests.
+  Status Resume();
+  // Starts the thread.
+  void Start();
+  // Ends the thread; batches already made stay with the queue. Idempotent.
+  void Stop();
+
+  // One round: plans and pushes at most kMaxPushesPerRound batches. Returns how many.
+  // flush: kSize plans by the policy, kFlush and kDrain take everything. Threads: "batcher"; tests
+  // without Start.
+  size_t RunOnce(wal::BatchReason flush);
+
+  // Makes batches of everything that waits now, lets held-back ones try at once, and waits until
+  // each has been delivered, dead-lettered or has failed once. Needs Start. Threads: any, also
+  // several at the same time.
+  wal::FlushResult FlushNow(MonotonicTime deadline,
+                            wal::BatchReason reason = wal::BatchReason::kFlush) EXCLUDES(mutex_);
+
+ private:
+  struct Flush {
+    wal::BatchReason reason = wal::BatchReason::kFlush;
+    MonotonicTime requested;
+    uint64_t watch = 0;
+    bool planned = false;
+    uint64_t unplanned_segments = 0;
+  };
+
+  void Run(const std::stop_token& stop);
+  void ServeFlushes(wal::BatchReason reason) EXCLUDES(mutex_);
+  uint64_t FreeSegments(MonotonicTime known_until) const;
+  bool PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan);
+  Status ResumeOne(wal::BatchManifest manifest);
+  void Reconcile(wal::BatchManifest& manifest) const;
+  void RestoreDamaged(const std::string& id, const std::vector<wal::TableBacklog>& backlog);
+  wal::BatchManifest MakeManifest(const PlannedBatch& plan) const;
+
+  const BatcherOptions options_;
+  const Clock& clock_;
+  wal::SegmentStore& store_;
+  wal::ManifestStore& manifests_;
+  wal::BatchQueue& queue_;
+  std::map<wal::BatchReason, metrics::Counter*> planned_;
+  metrics::Counter* errors_;
+  metrics::Registry::Callback oldest_age_;
+  metrics::Registry::Callback live_batches_;
+  uint64_t picks_ = 0;          // batches pushed, for PickOrder
+  MonotonicTime earliest_due_;  // of the tables that wait, as of the last round
+  bool more_ = false;           // the last round ended by its bound
+
+  Mutex mutex_;
+  CondVar wake_;
+  std::map<uint64_t, Flush*> flushes_ GUARDED_BY(mutex_);  // by watch; owned by their FlushNow
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  std::jthread thread_;
+};
+
+}  // namespace forebay::batch

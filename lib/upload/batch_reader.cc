@@ -1,0 +1,294 @@
+// Merges the segments of a batch. One cursor per segment stands at a series, a text block or the
+// end.
+#include "upload/batch_reader.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "wal/segment_reader.h"
+#include "wal/series_block.h"
+
+namespace forebay::upload {
+namespace {
+
+// Rows of CSV text: line ends outside of quotes. For blocks of old files, which have no count.
+uint32_t CountRows(std::string_view text) {
+  uint32_t rows = 0;
+  bool quoted = false;
+  for (const char c : text) {
+    if (c == '"') quoted = !quoted;
+    if (c == '\n' && !quoted) ++rows;
+  }
+  if (!text.empty() && text.back() != '\n') ++rows;
+  return rows;
+}
+
+// The length of the header line at the begin of the text with its end; 0 when it does not begin
+// with one.
+size_t HeaderLineBytes(std::string_view text) {
+  const size_t end = text.find('\n');
+  const size_t bytes = end == std::string_view::npos ? text.size() : end + 1;
+  return table::Schema::ParseHeaderLine(text.substr(0, bytes)).ok() ? bytes : 0;
+}
+
+}  // namespace
+
+// The place in one segment.
+class BatchReader::Cursor {
+ public:
+  enum class State { kSeries, kText, kEnd };
+
+  Cursor(const Source& source, bool has_schema) : source_(source), has_schema_(has_schema) {}
+
+  State state() const { return state_; }
+  const wal::SeriesBlockDecoder::Series& series() const { return decoder_->series()[index_]; }
+  const wal::SeriesBlockDecoder& decoder() const { return *decoder_; }
+  TextRun text() const { return text_; }
+
+  Status Open(BatchReader& owner);
+  Status Advance(BatchReader& owner);
+
+ private:
+  Status TakeBlock(BatchReader& owner, const wal::Block& block);
+  void TakeText(const wal::Block& block);
+  Status KeepDamage(BatchReader& owner);
+  Status Keep(BatchReader& owner, uint64_t offset, std::string_view bytes, std::string_view reason);
+  void Close();
+
+  const Source& source_;
+  const bool has_schema_;
+  State state_ = State::kEnd;
+  std::unique_ptr<wal::SegmentReader> reader_;
+  std::unique_ptr<wal::SeriesBlockDecoder> decoder_;
+  size_t index_ = 0;  // of the series within the block
+  TextRun text_;
+  std::string header_line_;   // seen last in this segment, so that the same is not parsed again
+  size_t ranges_kept_ = 0;    // of reader_->damage()
+  uint64_t last_length_ = 0;  // of the last range kept: the reader may widen it
+  bool logged_ = false;
+};
+
+Status BatchReader::Cursor::Open(BatchReader& owner) {
+  auto reader = wal::SegmentReader::Open(owner.fs_, source_.path);
+  if (reader.ok()) {
+    reader_ = *std::move(reader);
+    decoder_ = std::make_unique<wal::SeriesBlockDecoder>();
+    state_ = State::kText;
+    return Advance(owner);
+  }
+  if (reader.error().code() != ErrorCode::kCorruption) return reader.error();
+  FOREBAY_ASSIGN_OR_RETURN(auto file, owner.fs_.Open(source_.path, io::OpenMode::kRead));
+  FOREBAY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  std::string bytes(std::min<uint64_t>(size, wal::kMaxQuarantineItem), '\0');
+  FOREBAY_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, bytes));
+  bytes.resize(got);
+  return Keep(owner, 0, bytes, "not a segment");
+}
+
+Status BatchReader::Cursor::Advance(BatchReader& owner) {
+  if (state_ == State::kEnd) return OkStatus();
+  if (state_ == State::kSeries && ++index_ < decoder_->series().size()) return OkStatus();
+  while (true) {
+    auto block = reader_->Next();
+    if (!block.ok()) return block.error().WithContext(source_.file_name);
+    FOREBAY_RETURN_IF_ERROR(KeepDamage(owner));
+    if (!*block) {
+      Close();
+      return OkStatus();
+    }
+    ++owner.stats_.blocks;
+    state_ = State::kEnd;
+    FOREBAY_RETURN_IF_ERROR(TakeBlock(owner, **block));
+    if (state_ != State::kEnd) return OkStatus();
+  }
+}
+
+// Leaves state_ at kEnd when there is nothing to hand out in the block.
+Status BatchReader::Cursor::TakeBlock(BatchReader& owner, const wal::Block& block) {
+  switch (block.header.version) {
+    case wal::kBlockVersionLegacy:
+    case wal::kBlockVersionRows:
+      TakeText(block);
+      return OkStatus();
+    case wal::kBlockVersionSeries: {
+      const Status decoded =
+          decoder_->Decode({block.payload.data(), block.payload.size()}, block.header.row_count);
+      if (decoded.ok()) {
+        if (!decoder_->series().empty()) state_ = State::kSeries;
+        index_ = 0;
+        return OkStatus();
+      }
+      return Keep(owner, block.offset, {block.frame.data(), block.frame.size()},
+                  decoded.error().message());
+    }
+    default:
+      return Keep(owner, block.offset, {block.frame.data(), block.frame.size()},
+                  fmt::format("unknown block version {}", block.header.version));
+  }
+}
+
+void BatchReader::Cursor::TakeText(const wal::Block& block) {
+  std::string_view text(block.payload.data(), block.payload.size());
+  if (has_schema_) {
+    if (!header_line_.empty() && text.starts_with(header_line_)) {
+      text.remove_prefix(header_line_.size());
+    } else {
+      const size_t header = HeaderLineBytes(text);
+      if (header > 0 && text[header - 1] == '\n') header_line_ = text.substr(0, header);
+      text.remove_prefix(header);
+    }
+  }
+  if (text.empty()) return;
+  text_.text = text;
+  text_.rows = block.header.row_count != 0 ? block.header.row_count : CountRows(text);
+  state_ = State::kText;
+}
+
+Status BatchReader::Cursor::KeepDamage(BatchReader& owner) {
+  const auto& damage = reader_->damage();
+  if (ranges_kept_ > 0 && damage[ranges_kept_ - 1].length != last_length_) --ranges_kept_;
+  for (; ranges_kept_ < damage.size(); ++ranges_kept_) {
+    const wal::DamagedRange& range = damage[ranges_kept_];
+    FOREBAY_ASSIGN_OR_RETURN(auto file, owner.fs_.Open(source_.path, io::OpenMode::kRead));
+    std::string bytes(std::min<uint64_t>(range.length, wal::kMaxQuarantineItem), '\0');
+    FOREBAY_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(range.offset, bytes));
+    bytes.resize(got);
+    FOREBAY_RETURN_IF_ERROR(Keep(owner, range.offset, bytes,
+                                 fmt::format("{}: bytes {} to {}", Name(range.reason), range.offset,
+                                             range.offset + range.length)));
+    last_length_ = range.length;
+  }
+  return OkStatus();
+}
+
+Status BatchReader::Cursor::Keep(BatchReader& owner, uint64_t offset, std::string_view bytes,
+                                 std::string_view reason) {
+  ++owner.stats_.damaged_ranges;
+  owner.stats_.damaged_bytes += bytes.size();
+  const auto kept = owner.quarantine_.Keep(fmt::format("{}.{}", source_.file_name, offset), bytes,
+                                           fmt::format("{}: {}", source_.file_name, reason));
+  if (!kept.ok() && kept.error().code() != ErrorCode::kResourceExhausted) return kept.error();
+  // A batch is read once per sink and try: what is in the quarantine already was counted then.
+  if (kept.ok() && !*kept) return OkStatus();
+  owner.damage_.Increment();
+  if (std::exchange(logged_, true)) return OkStatus();
+  LogError(kept.ok() ? "segment is damaged: the bytes are in the quarantine, good blocks go on"
+                     : "segment is damaged and the quarantine is full: the bytes are lost",
+           {{"segment", source_.file_name},
+            {"offset", offset},
+            {"bytes", bytes.size()},
+            {"reason", reason}});
+  return OkStatus();
+}
+
+void BatchReader::Cursor::Close() {
+  state_ = State::kEnd;
+  reader_.reset();
+  decoder_.reset();
+}
+
+Result<std::unique_ptr<BatchReader>> BatchReader::Open(io::FileSystem& fs,
+                                                       std::vector<Source> sources, bool has_schema,
+                                                       wal::Quarantine& quarantine,
+                                                       metrics::Counter& damage) {
+  std::unique_ptr<BatchReader> reader(
+      new BatchReader(fs, std::move(sources), has_schema, quarantine, damage));
+  FOREBAY_RETURN_IF_ERROR(reader->Start());
+  return reader;
+}
+
+BatchReader::BatchReader(io::FileSystem& fs, std::vector<Source> sources, bool has_schema,
+                         wal::Quarantine& quarantine, metrics::Counter& damage)
+    : fs_(fs),
+      sources_(std::move(sources)),
+      has_schema_(has_schema),
+      quarantine_(quarantine),
+      damage_(damage) {}
+
+BatchReader::~BatchReader() = default;
+
+Status BatchReader::Start() {
+  for (const Source& source : sources_) {
+    cursors_.push_back(std::make_unique<Cursor>(source, has_schema_));
+    FOREBAY_RETURN_IF_ERROR(cursors_.back()->Open(*this));
+    Enqueue(cursors_.size() - 1);
+  }
+  return OkStatus();
+}
+
+void BatchReader::Enqueue(size_t index) {
+  if (cursors_[index]->state() != Cursor::State::kSeries) return;
+  heap_.push_back({cursors_[index]->series().series_id, index});
+  std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+}
+
+Result<RunKind> BatchReader::Next() {
+  if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) {
+    source_error_ = true;
+    return Error(ErrorCode::kCancelled, "stopping").WithRetryable(true);
+  }
+  if (advance_ != kNoCursor) {
+    const size_t index = std::exchange(advance_, kNoCursor);
+    if (const Status advanced = cursors_[index]->Advance(*this); !advanced.ok()) {
+      source_error_ = true;
+      return advanced.error();
+    }
+    Enqueue(index);
+  }
+  if (!heap_.empty()) {
+    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    advance_ = heap_.back().cursor;
+    heap_.pop_back();
+    ShowSeries(*cursors_[advance_]);
+    return RunKind::kSeries;
+  }
+  while (next_text_ < cursors_.size() && cursors_[next_text_]->state() == Cursor::State::kEnd) {
+    ++next_text_;
+  }
+  if (next_text_ == cursors_.size()) return RunKind::kEnd;
+  advance_ = next_text_;
+  text_ = cursors_[advance_]->text();
+  stats_.rows += text_.rows;
+  return RunKind::kText;
+}
+
+void BatchReader::ShowSeries(const Cursor& cursor) {
+  const wal::SeriesBlockDecoder& decoder = cursor.decoder();
+  const wal::SeriesBlockDecoder::Series& series = cursor.series();
+  labels_.clear();
+  for (uint32_t i = 0; i < series.label_count; ++i) {
+    labels_.push_back({decoder.LabelName(series, i), decoder.LabelValue(series, i)});
+  }
+  lifted_.clear();
+  for (uint32_t i = 0; i < series.lifted_count; ++i) {
+    lifted_.push_back(decoder.LiftedValue(series, i));
+  }
+  series_.series_id = series.series_id;
+  series_.labels = labels_;
+  series_.lifted = lifted_;
+  series_.timestamps = decoder.timestamps().subspan(series.first_row, series.rows);
+  series_.values = decoder.values().subspan(series.first_row, series.rows);
+  stats_.rows += series.rows;
+}
+
+Result<std::optional<table::Schema>> ReadSegmentSchema(io::FileSystem& fs,
+                                                       const std::string& path) {
+  std::optional<table::Schema> none;
+  auto reader = wal::SegmentReader::Open(fs, path);
+  if (!reader.ok()) {
+    if (reader.error().code() == ErrorCode::kCorruption) return none;
+    return reader.error();
+  }
+  FOREBAY_ASSIGN_OR_RETURN(const auto block, (*reader)->Next());
+  if (!block || block->header.version == wal::kBlockVersionSeries) return none;
+  auto schema = table::Schema::ParseHeaderLine({block->payload.data(), block->payload.size()});
+  if (!schema.ok()) return none;
+  return std::optional<table::Schema>(*std::move(schema));
+}
+
+}  // namespace forebay::upload

@@ -1,0 +1,125 @@
+// The rows of a batch, ordered by series, in memory that does not depend on the batch's size.
+//
+// The segments' series blocks are merged by SeriesId; within one SeriesId by segment, which is time
+// order. Text blocks come as they stand, in segment order, after the series (series that follow
+// text in one segment come after it; the sealer does not write such). Memory: one frame and one
+// decoded block per segment, about 1 MB each at most in our own segments, config batch.max_segments
+// of them.
+//
+// Damage never fails a batch: damaged bytes are copied to the quarantine, counted, logged once per
+// file, and the good blocks delivered. Failing to read (not: to understand) a file is an error, and
+// so is a full disk for the quarantine.
+#pragma once
+
+#include <atomic>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "io/file_system.h"
+#include "metrics/registry.h"
+#include "table/labels.h"
+#include "table/schema.h"
+#include "wal/quarantine.h"
+
+namespace forebay::upload {
+
+// Some rows of one series, oldest first within a segment. Views live until the next call of Next.
+struct SeriesRun {
+  int64_t series_id = 0;
+  std::span<const table::Label> labels;      // of the Labels column, sorted by name
+  std::span<const std::string_view> lifted;  // values of the lifted columns in column order
+  std::span<const int64_t> timestamps;       // Unix ms
+  std::span<const uint64_t> values;          // IEEE 754 bits; as many as timestamps
+};
+
+// Rows that are text already: CSV without a header line, each row with its LF.
+struct TextRun {
+  std::string_view text;
+  uint32_t rows = 0;
+};
+
+enum class RunKind { kSeries, kText, kEnd };
+
+struct BatchReadStats {
+  uint64_t rows = 0;            // handed out so far
+  uint64_t blocks = 0;          // read so far
+  uint64_t damaged_ranges = 0;  // met so far
+  uint64_t damaged_bytes = 0;
+};
+
+// Threads: one at a time.
+class BatchReader {
+ public:
+  struct Source {
+    std::string file_name;
+    std::string path;
+  };
+
+  // Opens every segment. A file that is not a segment any more is damage. `sources` are in id
+  // order; the rest outlives the reader. has_schema: the segments' names carry a schema, so text
+  // blocks begin with a header line. Errors: those of opening and reading; kNotFound when a file is
+  // gone.
+  static Result<std::unique_ptr<BatchReader>> Open(io::FileSystem& fs, std::vector<Source> sources,
+                                                   bool has_schema, wal::Quarantine& quarantine,
+                                                   metrics::Counter& damage);
+  ~BatchReader();
+
+  // The next run. Errors: io of a segment or of the quarantine (source_error() is then true).
+  Result<RunKind> Next();
+  // After kSeries.
+  const SeriesRun& series() const { return series_; }
+  // After kText.
+  const TextRun& text() const { return text_; }
+
+  const BatchReadStats& stats() const { return stats_; }
+  // True when Next failed: the sink is not to blame.
+  bool source_error() const { return source_error_; }
+  // From now on Next fails with kCancelled once *cancel is true. It outlives the reader.
+  void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
+
+ private:
+  class Cursor;
+  static constexpr size_t kNoCursor = SIZE_MAX;
+  // A cursor at a series; ordered by series, then by segment.
+  struct Head {
+    int64_t series_id = 0;
+    size_t cursor = 0;
+    auto operator<=>(const Head&) const = default;
+  };
+
+  BatchReader(io::FileSystem& fs, std::vector<Source> sources, bool has_schema,
+              wal::Quarantine& quarantine, metrics::Counter& damage);
+  Status Start();
+  void Enqueue(size_t index);
+  void ShowSeries(const Cursor& cursor);
+
+  io::FileSystem& fs_;
+  const std::vector<Source> sources_;
+  const bool has_schema_;
+  wal::Quarantine& quarantine_;
+  metrics::Counter& damage_;  // damaged ranges that are new
+  std::vector<std::unique_ptr<Cursor>> cursors_;
+  std::vector<Head> heap_;                // cursors at a series, least first
+  size_t advance_ = kNoCursor;            // the cursor whose run was handed out last
+  size_t next_text_ = 0;                  // the first cursor that may still hold text
+  std::vector<table::Label> labels_;      // of series_
+  std::vector<std::string_view> lifted_;  // of series_
+  SeriesRun series_;
+  TextRun text_;
+  BatchReadStats stats_;
+  bool source_error_ = false;
+  const std::atomic<bool>* cancel_ = nullptr;
+};
+
+// The schema that a text block of the segment begins with; nothing when its first block is not
+// such. Errors: those of opening and reading. Threads: any.
+Result<std::optional<table::Schema>> ReadSegmentSchema(io::FileSystem& fs, const std::string& path);
+
+}  // namespace forebay::upload

@@ -1,0 +1,38 @@
+// Batches that a sink refused for good: kept whole, for people to look at, mend and replay.
+//
+// Files: <storage.dir>/dlq/<batch id>/ with the segments under their names, manifest.batch
+// (docs/format/batches.md) and reason.json. Nothing is ever deleted from there by the daemon.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "io/file_system.h"
+#include "wal/batch_manifest.h"
+#include "wal/segment_store.h"
+
+namespace forebay::upload {
+
+// Threads: any, one at a time per batch.
+class DeadLetters {
+ public:
+  DeadLetters(io::FileSystem& fs, std::string directory);
+
+  // Moves the batch's segments here. May be called again after an error or a crash with what is
+  // left; the leases of moved segments come back empty. Durable: when it returns OK.
+  Status Take(const wal::BatchManifest& manifest, std::span<wal::SegmentLease> leases,
+              wal::SegmentStore& store, UnixMillis now);
+
+  std::string PathOf(const std::string& batch_id) const;
+
+ private:
+  io::FileSystem& fs_;
+  const std::string directory_;
+};
+
+// One line of JSON: batch, database, table, schema, time, sinks with state and note, segments.
+std::string ReasonJson(const wal::BatchManifest& manifest, UnixMillis now);
+
+}  // namespace forebay::upload

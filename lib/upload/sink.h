@@ -1,0 +1,63 @@
+// The seam to where batches go. A sink knows rows and schemas, nothing of segments, manifests or
+// retries.
+//
+// Contract: Upload may be called again with the same batch id after any error, crash or lost
+// answer; it uses the id so that the batch is there once (ARCHITECTURE.md says which sinks can). An
+// error's retryable() decides what follows: true: tried again for ever, with backoff; false: the
+// batch goes to the dead letters.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "table/schema.h"
+#include "upload/batch_reader.h"
+
+namespace forebay::upload {
+
+// Where rows belong.
+struct TableTarget {
+  std::string database;
+  std::string table;
+  std::optional<table::Schema> schema;  // nothing: text rows of a table without a schema
+};
+
+struct BatchHeader {
+  std::string id;
+  TableTarget target;
+  UnixMillis first_time;   // when the first segment was made: the same at every try
+  uint64_t rows = 0;       // as the segments say; damage may leave less
+  uint64_t row_bytes = 0;  // upper bound of the rows as CSV
+};
+
+// What the sink says of a delivered batch.
+struct Receipt {
+  std::string text;  // for people and the manifest: where it is
+  uint64_t rows = 0;
+  uint64_t row_bytes = 0;     // rendered
+  uint64_t stored_bytes = 0;  // compressed, as sent or written
+  // Values without a number among the rows, for the counters; how the sink shows them is its own
+  // rule.
+  uint64_t stale_markers = 0;
+  uint64_t nans = 0;
+  uint64_t infinities = 0;
+  bool already_there = false;  // an earlier try had succeeded; the counts are then 0
+};
+
+// Threads: any; Upload of different batches runs at the same time.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  // Unique within the database; in manifests and metrics.
+  virtual const std::string& name() const = 0;
+  // Makes the table ready for rows of this schema. Called before the first Upload of a target in
+  // this process, again after an error; cheap when nothing is to do.
+  virtual Status Prepare(const TableTarget& target) = 0;
+  // Delivers all that the reader gives. Durable at the sink: when it returns OK.
+  virtual Result<Receipt> Upload(const BatchHeader& header, BatchReader& reader) = 0;
+};
+
+}  // namespace forebay::upload

@@ -1,0 +1,95 @@
+// State of one sink; every method is short and takes the mutex.
+#include "upload/sink_health.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace forebay::upload {
+
+std::chrono::milliseconds Backoff(const config::Upload& config, uint32_t failures,
+                                  uint64_t random) {
+  const uint32_t doublings = std::min<uint32_t>(failures == 0 ? 0 : failures - 1, 30);
+  const int64_t initial = std::max<int64_t>(config.retry_initial.count(), 1);
+  const int64_t most = std::max<int64_t>(config.retry_max.count(), 1);
+  const int64_t ceiling = initial > (most >> doublings) ? most : initial << doublings;
+  return std::chrono::milliseconds(1 +
+                                   static_cast<int64_t>(random % static_cast<uint64_t>(ceiling)));
+}
+
+SinkHealth::SinkHealth(const Clock& clock, const config::Upload& config)
+    : clock_(clock), config_(config), random_(std::random_device{}()) {}
+
+SinkHealth::Admission SinkHealth::Admit(uint64_t retry_epoch) {
+  MutexLock lock(mutex_);
+  const MonotonicTime now = clock_.Monotonic();
+  if (retry_epoch != retry_epoch_) {
+    retry_epoch_ = retry_epoch;
+    not_before_ = MonotonicTime::min();
+  }
+  Admission admission;
+  if (!Healthy()) {
+    if (status_.in_flight > 0) {
+      admission.ask_again = now + kProbeWait;
+      return admission;
+    }
+    if (now < not_before_) {
+      admission.ask_again = not_before_;
+      admission.closed_by = error_;
+      return admission;
+    }
+  }
+  admission.admitted = true;
+  ++status_.in_flight;
+  return admission;
+}
+
+bool SinkHealth::Succeeded(uint64_t batches, uint64_t rows) {
+  MutexLock lock(mutex_);
+  FOREBAY_CHECK(status_.in_flight > 0);
+  --status_.in_flight;
+  const bool reopened = !Healthy();
+  succeeded_ = true;
+  failures_in_a_row_ = 0;
+  not_before_ = MonotonicTime::min();
+  status_.delivered_batches += batches;
+  status_.delivered_rows += rows;
+  status_.last_success_time = clock_.Now();
+  return reopened;
+}
+
+void SinkHealth::Failed(const Error& error) {
+  MutexLock lock(mutex_);
+  FOREBAY_CHECK(status_.in_flight > 0);
+  --status_.in_flight;
+  ++failures_in_a_row_;
+  not_before_ = clock_.Monotonic() + Backoff(config_, failures_in_a_row_, random_());
+  error_ = error;
+  Note(error);
+}
+
+void SinkHealth::Withdrawn() {
+  MutexLock lock(mutex_);
+  FOREBAY_CHECK(status_.in_flight > 0);
+  --status_.in_flight;
+}
+
+void SinkHealth::NoteError(const Error& error) {
+  MutexLock lock(mutex_);
+  Note(error);
+}
+
+void SinkHealth::Note(const Error& error) {
+  ++status_.failures;
+  status_.last_error = error.ToString();
+  status_.last_error_time = clock_.Now();
+}
+
+SinkStatus SinkHealth::status() const {
+  MutexLock lock(mutex_);
+  SinkStatus status = status_;
+  status.healthy = failures_in_a_row_ < kFailuresToOpen;
+  return status;
+}
+
+}  // namespace forebay::upload

@@ -1,0 +1,393 @@
+// One batch at a time per worker: Process is the whole life of a try.
+#include "upload/worker.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+namespace forebay::upload {
+namespace {
+
+using wal::DeliveryState;
+
+constexpr std::chrono::seconds kIdleWait{
+    60};  // Pop is woken by Push and Close; this bounds it anyway
+constexpr wal::BatchReason kReasons[] = {wal::BatchReason::kSize, wal::BatchReason::kAge,
+                                         wal::BatchReason::kFlush, wal::BatchReason::kDrain};
+
+}  // namespace
+
+struct UploadPool::Target {
+  Target(std::string db, Sink& s, const Clock& clock, const config::Upload& config)
+      : database(std::move(db)), sink(s), health(clock, config) {}
+
+  // How tries of a batch end, by reason of the batch.
+  struct Outcomes {
+    metrics::Counter* delivered;
+    metrics::Counter* already_there;
+    metrics::Counter* failed;
+    metrics::Counter* refused;
+  };
+
+  const std::string database;
+  Sink& sink;
+  SinkHealth health;
+  metrics::Counter* rows = nullptr;
+  metrics::Counter* row_bytes = nullptr;
+  metrics::Counter* stored_bytes = nullptr;
+  metrics::Counter* retries = nullptr;
+  metrics::Histogram* batch_bytes = nullptr;
+  metrics::Histogram* duration = nullptr;
+  std::map<wal::BatchReason, Outcomes> outcomes;
+  Mutex mutex;
+  std::set<std::string> prepared
+      GUARDED_BY(mutex);  // "<table> <schema hash>"; bounded by limits.tables_max
+};
+
+UploadPool::UploadPool(const config::Upload& config, const std::string& dead_letter_directory,
+                       SinkSet sinks, UploadParts parts)
+    : config_(config),
+      parts_(parts),
+      dead_letters_(parts.fs, dead_letter_directory),
+      sinks_(std::move(sinks)),
+      random_(std::random_device{}()) {
+  metrics::Registry& registry = parts_.registry;
+  damage_ =
+      registry.AddCounter("forebay_wal_corrupt_blocks_total",
+                          "Damaged places found in segments; the bytes are in the quarantine.");
+  dead_lettered_ = registry.AddCounter("forebay_upload_dead_letter_batches_total",
+                                       "Batches moved to the dead-letter queue.");
+  row_mismatches_ = registry.AddCounter(
+      "forebay_upload_row_mismatch_total",
+      "Undamaged batches that gave another number of rows than their segments say.");
+  const auto special = [&](const char* kind) {
+    return registry.AddCounter("forebay_upload_special_values_total",
+                               "Delivered values that are not numbers.", {{"kind", kind}});
+  };
+  stale_markers_ = special("stale_marker");
+  nans_ = special("nan");
+  infinities_ = special("infinity");
+  quarantine_bytes_ = registry.AddCallback(
+      "forebay_quarantine_bytes", "Bytes in the quarantine directory.", metrics::MetricType::kGauge,
+      [&quarantine = parts_.quarantine] { return static_cast<double>(quarantine.bytes()); });
+  for (const SinkSet::Entry& entry : sinks_.entries()) {
+    auto target = std::make_unique<Target>(entry.database, *entry.sink, parts_.clock, config_);
+    AddCounters(*target);
+    targets_[{entry.database, entry.sink->name()}] = std::move(target);
+  }
+}
+
+UploadPool::~UploadPool() { (void)Stop(parts_.clock.Monotonic()); }
+
+void UploadPool::AddCounters(Target& target) {
+  metrics::Registry& registry = parts_.registry;
+  const std::string& sink = target.sink.name();
+  const metrics::Labels labels = {{"database", target.database}, {"sink", sink}};
+  target.rows = registry.AddCounter("forebay_upload_rows_total", "Rows delivered.", labels);
+  const auto bytes = [&](const char* state) {
+    return registry.AddCounter("forebay_upload_bytes_total",
+                               "Bytes delivered: of the rows as rendered, and as sent or stored.",
+                               {{"sink", sink}, {"state", state}});
+  };
+  target.row_bytes = bytes("rows");
+  target.stored_bytes = bytes("compressed");
+  target.retries = registry.AddCounter("forebay_upload_retries_total",
+                                       "Tries that failed and will be repeated.", labels);
+  target.batch_bytes =
+      registry.AddHistogram("forebay_upload_batch_bytes", "Size of delivered batches as rows.",
+                            metrics::ExponentialBuckets(10e3, 10, 6), labels);
+  target.duration = registry.AddHistogram("forebay_upload_duration_seconds",
+                                          "Time of a delivery, failed ones included.",
+                                          metrics::ExponentialBuckets(0.01, 4, 9), labels);
+  for (const wal::BatchReason reason : kReasons) {
+    const auto outcome = [&](const char* name) {
+      return registry.AddCounter("forebay_upload_batches_total",
+                                 "Tries to deliver a batch, by end.",
+                                 {{"database", target.database},
+                                  {"sink", sink},
+                                  {"reason", std::string(Name(reason))},
+                                  {"outcome", name}});
+    };
+    target.outcomes[reason] = {outcome("delivered"), outcome("already_there"), outcome("failed"),
+                               outcome("refused")};
+  }
+}
+
+void UploadPool::Start() {
+  FOREBAY_CHECK(threads_.empty());
+  for (uint32_t i = 0; i < std::max<uint32_t>(config_.workers, 1); ++i) {
+    threads_.push_back(StartThread(fmt::format("upload-{}", i), [this](const std::stop_token&) {
+      while (!parts_.queue.closed()) (void)RunOnce(parts_.clock.Monotonic() + kIdleWait);
+    }));
+  }
+}
+
+Status UploadPool::Stop(MonotonicTime deadline) {
+  parts_.queue.Close();
+  if (threads_.empty()) return OkStatus();
+  const bool idle = parts_.queue.WaitIdle(deadline);
+  if (!idle) cancel_.store(true);
+  threads_.clear();
+  if (idle) return OkStatus();
+  return Error(ErrorCode::kDeadlineExceeded, "running uploads were cancelled");
+}
+
+std::vector<SinkStatus> UploadPool::SinkStatuses() const {
+  std::vector<SinkStatus> statuses;
+  for (const auto& [key, target] : targets_) {
+    statuses.push_back(target->health.status());
+    statuses.back().database = key.first;
+    statuses.back().name = key.second;
+  }
+  return statuses;
+}
+
+bool UploadPool::RunOnce(MonotonicTime deadline) {
+  auto batch = parts_.queue.Pop(deadline);
+  if (!batch) return false;
+  Process(*std::move(batch));
+  return true;
+}
+
+UploadPool::Target* UploadPool::Find(const std::string& database, const std::string& sink) const {
+  const auto found = targets_.find({database, sink});
+  return found == targets_.end() ? nullptr : found->second.get();
+}
+
+uint64_t UploadPool::Random() {
+  MutexLock lock(mutex_);
+  return random_();
+}
+
+void UploadPool::Process(wal::Batch batch) {
+  Tried tried;
+  TrySinks(batch, tried);
+  if (batch.manifest.settled()) {
+    Status status = Save(batch);
+    if (status.ok()) status = Complete(batch);
+    if (status.ok()) {
+      const auto outcome = batch.manifest.failed() ? wal::BatchOutcome::kDeadLettered
+                                                   : wal::BatchOutcome::kDelivered;
+      parts_.queue.Finish(batch.manifest.id, outcome);
+      return;
+    }
+    LogError("batch is delivered but its files cannot be put away, trying again",
+             {{"batch", batch.manifest.id}, {"error", status.error().ToString()}});
+    tried.error = status.error();
+    tried.failed = true;
+  }
+  GiveBack(std::move(batch), tried);
+}
+
+void UploadPool::GiveBack(wal::Batch batch, const Tried& tried) {
+  MonotonicTime ask_again = tried.ask_again;
+  if (tried.failed) {
+    ++batch.failures;
+    ask_again =
+        std::min(ask_again, parts_.clock.Monotonic() + Backoff(config_, batch.failures, Random()));
+  }
+  if (batch.unsaved)
+    (void)Save(batch);  // A failure is tried again before the segments are deleted.
+  parts_.queue.Defer(std::move(batch), ask_again, tried.error ? &*tried.error : nullptr);
+}
+
+void UploadPool::TrySinks(wal::Batch& batch, Tried& tried) {
+  for (wal::ManifestSink& sink : batch.manifest.sinks) {
+    if (sink.state != DeliveryState::kPending) continue;
+    TrySink(batch, sink, tried);
+  }
+}
+
+void UploadPool::TrySink(wal::Batch& batch, wal::ManifestSink& sink, Tried& tried) {
+  Target* target = Find(batch.manifest.database, sink.name);
+  if (target == nullptr) {
+    tried.error =
+        Error(ErrorCode::kFailedPrecondition,
+              fmt::format("database {} has no sink {}", batch.manifest.database, sink.name));
+    tried.ask_again = std::min(tried.ask_again, parts_.clock.Monotonic() + config_.retry_max);
+    return;
+  }
+  const SinkHealth::Admission admission = target->health.Admit(parts_.queue.retry_epoch());
+  if (!admission.admitted) {
+    if (admission.closed_by) tried.error = admission.closed_by;
+    tried.ask_again = std::min(tried.ask_again, admission.ask_again);
+    return;
+  }
+  const MonotonicTime begin = parts_.clock.Monotonic();
+  bool source_error = false;
+  auto receipt = Deliver(batch, *target, source_error);
+  target->duration->Observe(std::chrono::nanoseconds(parts_.clock.Monotonic() - begin));
+  ++sink.attempts;
+  Target::Outcomes& outcomes = target->outcomes.at(batch.manifest.reason);
+  if (receipt.ok()) {
+    sink.state = DeliveryState::kDone;
+    sink.note = receipt->text;
+    batch.failures = 0;
+    NoteDelivered(batch, *receipt, *target);
+    if (target->health.Succeeded(1, receipt->rows)) parts_.queue.Wake(target->database);
+  } else if (receipt.error().retryable() || source_error) {
+    outcomes.failed->Increment();
+    target->retries->Increment();
+    LogWarn("batch was not delivered, trying again", {{"batch", batch.manifest.id},
+                                                      {"database", target->database},
+                                                      {"sink", sink.name},
+                                                      {"table", batch.manifest.table},
+                                                      {"error", receipt.error().ToString()}});
+    tried.error = receipt.error();
+    tried.failed = true;
+    if (source_error) {
+      target->health.Withdrawn();
+    } else {
+      target->health.Failed(receipt.error());
+    }
+    return;
+  } else {
+    outcomes.refused->Increment();
+    LogError("batch is refused for good, its segments go to the dead letters",
+             {{"batch", batch.manifest.id},
+              {"database", target->database},
+              {"sink", sink.name},
+              {"table", batch.manifest.table},
+              {"error", receipt.error().ToString()}});
+    sink.state = DeliveryState::kFailed;
+    sink.note = receipt.error().ToString();
+    // It answered: that is a sign of health.
+    target->health.NoteError(receipt.error());
+    if (target->health.Succeeded(0, 0)) parts_.queue.Wake(target->database);
+  }
+  batch.unsaved = true;
+  if (batch.manifest.settled()) return;  // Saved by Process.
+  if (const Status saved = Save(batch); !saved.ok()) {
+    LogError("batch manifest cannot be written",
+             {{"batch", batch.manifest.id}, {"error", saved.error().ToString()}});
+  }
+}
+
+Result<Receipt> UploadPool::Deliver(wal::Batch& batch, Target& target, bool& source_error) {
+  // Until the sink is called, whatever fails is on our side.
+  source_error = true;
+  BatchHeader header;
+  header.id = batch.manifest.id;
+  header.target.database = batch.manifest.database;
+  header.target.table = batch.manifest.table;
+  FOREBAY_ASSIGN_OR_RETURN(header.target.schema, SchemaOf(batch));
+  header.first_time = batch.manifest.first_time;
+  header.rows = batch.manifest.rows();
+  header.row_bytes = batch.manifest.row_bytes();
+
+  const std::string prepared_key = batch.manifest.table + ' ' + batch.manifest.schema_hash;
+  bool prepared = false;
+  {
+    MutexLock lock(target.mutex);
+    prepared = target.prepared.contains(prepared_key);
+  }
+  if (!prepared) {
+    source_error = false;
+    FOREBAY_RETURN_IF_ERROR(target.sink.Prepare(header.target));
+    source_error = true;
+    MutexLock lock(target.mutex);
+    target.prepared.insert(prepared_key);
+  }
+  std::vector<BatchReader::Source> sources;
+  for (const wal::SegmentLease& lease : batch.leases) {
+    sources.push_back({lease.info().file_name, lease.path()});
+  }
+  FOREBAY_ASSIGN_OR_RETURN(const auto reader, BatchReader::Open(parts_.fs, std::move(sources),
+                                                                !batch.manifest.schema_hash.empty(),
+                                                                parts_.quarantine, *damage_));
+  reader->set_cancel(&cancel_);
+  auto receipt = target.sink.Upload(header, *reader);
+  source_error = reader->source_error();
+  if (!receipt.ok()) {
+    MutexLock lock(target.mutex);
+    target.prepared.erase(prepared_key);
+    return receipt;
+  }
+  const bool whole =
+      reader->stats().damaged_ranges == 0 && batch.leases.size() == batch.manifest.segments.size();
+  if (whole && !receipt->already_there && receipt->rows != header.rows) {
+    row_mismatches_->Increment();
+    LogError("delivered rows differ from what the segments say",
+             {{"batch", header.id}, {"expected", header.rows}, {"delivered", receipt->rows}});
+  }
+  return receipt;
+}
+
+// The manifest's header line, else a schema that is known by its hash, else what the segments
+// themselves say.
+Result<std::optional<table::Schema>> UploadPool::SchemaOf(wal::Batch& batch) {
+  wal::BatchManifest& manifest = batch.manifest;
+  std::optional<table::Schema> none;
+  if (manifest.schema_hash.empty()) return none;
+  const auto matches = [&](const table::Schema& schema) {
+    return schema.hash_text() == manifest.schema_hash;
+  };
+  if (auto schema = table::Schema::ParseHeaderLine(manifest.header_line);
+      schema.ok() && matches(*schema)) {
+    return std::optional<table::Schema>(*std::move(schema));
+  }
+  if (matches(table::DefaultMetricsSchema())) {
+    return std::optional<table::Schema>(table::DefaultMetricsSchema());
+  }
+  for (const wal::SegmentLease& lease : batch.leases) {
+    FOREBAY_ASSIGN_OR_RETURN(auto schema, ReadSegmentSchema(parts_.fs, lease.path()));
+    if (!schema || !matches(*schema)) continue;
+    manifest.header_line = schema->header_line();
+    manifest.header_line.pop_back();  // The line's end.
+    return schema;
+  }
+  return Error(ErrorCode::kFailedPrecondition,
+               fmt::format("the columns of schema {} are not known; table {}.{} keeps waiting",
+                           manifest.schema_hash, manifest.database, manifest.table));
+}
+
+void UploadPool::NoteDelivered(const wal::Batch& batch, const Receipt& receipt, Target& target) {
+  Target::Outcomes& outcomes = target.outcomes.at(batch.manifest.reason);
+  if (receipt.already_there) {
+    outcomes.already_there->Increment();
+    LogInfo("batch was delivered before",
+            {{"batch", batch.manifest.id}, {"sink", target.sink.name()}});
+    return;
+  }
+  outcomes.delivered->Increment();
+  target.rows->Increment(receipt.rows);
+  target.row_bytes->Increment(receipt.row_bytes);
+  target.stored_bytes->Increment(receipt.stored_bytes);
+  target.batch_bytes->Observe(static_cast<double>(receipt.row_bytes));
+  stale_markers_->Increment(receipt.stale_markers);
+  nans_->Increment(receipt.nans);
+  infinities_->Increment(receipt.infinities);
+  LogDebug("batch delivered", {{"batch", batch.manifest.id},
+                               {"sink", target.sink.name()},
+                               {"rows", receipt.rows},
+                               {"receipt", receipt.text}});
+}
+
+Status UploadPool::Save(wal::Batch& batch) {
+  if (!batch.unsaved) return OkStatus();
+  FOREBAY_RETURN_IF_ERROR(parts_.manifests.Save(batch.manifest));
+  batch.unsaved = false;
+  return OkStatus();
+}
+
+// After the manifest says that every sink has spoken. Each step may find that a try before did it
+// already.
+Status UploadPool::Complete(wal::Batch& batch) {
+  if (batch.manifest.failed()) {
+    FOREBAY_RETURN_IF_ERROR(
+        dead_letters_.Take(batch.manifest, batch.leases, parts_.store, parts_.clock.Now()));
+  } else {
+    FOREBAY_RETURN_IF_ERROR(parts_.store.DeleteSegments(batch.leases));
+  }
+  FOREBAY_RETURN_IF_ERROR(parts_.manifests.Remove(batch.manifest.id));
+  if (batch.manifest.failed()) dead_lettered_->Increment();
+  return OkStatus();
+}
+
+}  // namespace forebay::upload
