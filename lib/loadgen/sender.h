@@ -2,10 +2,15 @@
 // tenant and the credentials, made once.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
+#include "http/client.h"
 #include "loadgen/connection.h"
 #include "loadgen/options.h"
 
@@ -14,7 +19,7 @@ namespace forebay::loadgen {
 // Threads: one at a time.
 class Sender {
  public:
-  // Errors: kInvalidArgument for a bad URL.
+  // Errors: kInvalidArgument for a bad URL, those of http::Client::Create.
   static Result<Sender> Create(const LoadOptions& options);
 
   // Sends a body. Shape: attempt counts from 0; above 0 it becomes the header Retry-Attempt.
@@ -22,12 +27,18 @@ class Sender {
   Result<Reply> Post(std::string_view body, uint32_t attempt, MonotonicTime deadline,
                      const std::stop_token& stop);
 
-  uint64_t connects() const { return connection_->connects(); }
+  // Zero for https, which does not say.
+  uint64_t connects() const { return connection_ ? connection_->connects() : 0; }
 
  private:
-  Sender(const LoadOptions& options, Endpoint endpoint);
+  explicit Sender(const LoadOptions& options) : url_(options.url), stop_grace_(options.drain) {}
 
-  std::unique_ptr<Connection> connection_;
+  Result<Reply> PostTls(std::string_view body, uint32_t attempt);
+
+  std::string url_;
+  std::unique_ptr<Connection> connection_;  // one of the two
+  std::unique_ptr<http::Client> client_;
+  http::HeaderList headers_;
   std::chrono::milliseconds stop_grace_;
   std::string fixed_head_;  // request line and the headers that never change
   std::string head_;        // of the current request

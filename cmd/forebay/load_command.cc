@@ -1,0 +1,222 @@
+#include "load_command.h"
+
+#include <fmt/core.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/thread.h"
+#include "base/units.h"
+#include "io/posix_file_system.h"
+#include "loadgen/options.h"
+#include "loadgen/report.h"
+#include "loadgen/run.h"
+
+namespace forebay::cmd {
+namespace {
+
+struct Flags {
+  loadgen::LoadOptions load;
+  std::string protocol = "1.0";
+  std::string values = "counter";
+  std::string churn_clock = "wall";
+  std::string duration;
+  std::string timeout = "30s";
+  std::string drain = "10s";
+  std::string step;
+  int64_t start = -1;
+  std::vector<std::string> headers;
+  bool no_retry = false;
+  bool json = false;
+  std::string dump;
+};
+
+int Fail(const Error& error) {
+  fmt::print(stderr, "forebay load: {}\n", error.message());
+  return 1;
+}
+
+// Flags that CLI11 gives as text become typed options.
+Result<loadgen::LoadOptions> MakeOptions(const Flags& flags) {
+  loadgen::LoadOptions options = flags.load;
+  FOREBAY_ASSIGN_OR_RETURN(options.protocol, loadgen::ParseProtocol(flags.protocol));
+  FOREBAY_ASSIGN_OR_RETURN(options.values, loadgen::ParseValueMode(flags.values));
+  FOREBAY_ASSIGN_OR_RETURN(options.churn_clock, loadgen::ParseChurnClock(flags.churn_clock));
+  if (!flags.duration.empty()) {
+    FOREBAY_ASSIGN_OR_RETURN(options.duration, ParseDuration(flags.duration));
+  }
+  FOREBAY_ASSIGN_OR_RETURN(options.request_timeout, ParseDuration(flags.timeout));
+  FOREBAY_ASSIGN_OR_RETURN(options.drain, ParseDuration(flags.drain));
+  if (!flags.step.empty()) {
+    FOREBAY_ASSIGN_OR_RETURN(options.step, ParseDuration(flags.step));
+  }
+  if (flags.start >= 0) options.start = UnixMillis{flags.start};
+  options.retry = !flags.no_retry;
+  options.user_agent = "forebay-load/" FOREBAY_VERSION;
+  for (const std::string& header : flags.headers) {
+    const size_t colon = header.find(':');
+    if (colon == std::string::npos || colon == 0) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("header: '{}' is not Name: value", header));
+    }
+    const size_t value = header.find_first_not_of(' ', colon + 1);
+    options.headers.emplace_back(header.substr(0, colon),
+                                 value == std::string::npos ? "" : header.substr(value));
+  }
+  return options;
+}
+
+// Interrupts end the run; the account is printed all the same. They are taken by a thread that
+// waits for them, since nothing useful may be done in a handler.
+class InterruptWatch {
+ public:
+  InterruptWatch() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+    thread_ = StartThread("signals", [this](std::stop_token done) {
+      const timespec wait{0, 100'000'000};
+      while (!done.stop_requested()) {
+        if (sigtimedwait(&signals_, nullptr, &wait) > 0) stop_.request_stop();
+      }
+    });
+  }
+  ~InterruptWatch() {
+    thread_ = {};
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  InterruptWatch(const InterruptWatch&) = delete;
+  InterruptWatch& operator=(const InterruptWatch&) = delete;
+  std::stop_token token() const { return stop_.get_token(); }
+
+ private:
+  sigset_t signals_;
+  sigset_t before_;
+  std::stop_source stop_;
+  std::jthread thread_;
+};
+
+int Run(const Flags& flags) {
+  const auto options = MakeOptions(flags);
+  if (!options.ok()) return Fail(options.error());
+  if (!flags.dump.empty()) {
+    io::PosixFileSystem fs;
+    const auto written = loadgen::DumpBodies(*options, fs, flags.dump);
+    if (!written.ok()) return Fail(written.error());
+    fmt::print("{} bodies in {}\n", *written, flags.dump);
+    return 0;
+  }
+  const InterruptWatch interrupts;
+  const auto report = loadgen::RunLoad(*options, interrupts.token());
+  if (!report.ok()) return Fail(report.error());
+  const std::string text = flags.json ? loadgen::FormatJson(*report) : loadgen::FormatText(*report);
+  std::fputs(text.c_str(), stdout);
+  return report->complete() ? 0 : 2;
+}
+
+void AddShape(CLI::App& command, Flags& flags) {
+  loadgen::LoadOptions& load = flags.load;
+  const char* const group = "Shape of the load";
+  command.add_option("--protocol", flags.protocol, "remote write 1.0 or 2.0")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--series", load.series, "active series")->capture_default_str()->group(group);
+  command.add_option("--tables", load.tables, "metrics; default series / 500, at most 200")
+      ->group(group);
+  command.add_option("--labels", load.labels, "labels of a series, with __name__")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--samples-per-series", load.samples_per_series, "in a request")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--series-per-request", load.series_per_request, "series in a request")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--churn", load.churn_percent_per_minute,
+                  "percent of the series replaced a minute")
+      ->group(group);
+  command
+      .add_option("--churn-clock", flags.churn_clock,
+                  "minutes of the run (wall) or of the timestamps (sample)")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--values", flags.values, "counter, or unique: no value twice")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--start", flags.start, "first timestamp, Unix ms; needs --step")
+      ->group(group);
+  command
+      .add_option("--step", flags.step,
+                  "time between samples of a series, as 15s; default: real time")
+      ->group(group);
+  command
+      .add_option("--histograms", load.histogram_share, "share of native histogram series, 0 to 1")
+      ->group(group);
+  command.add_option("--exemplars", load.exemplar_share, "share of series with exemplars, 0 to 1")
+      ->group(group);
+}
+
+void AddPace(CLI::App& command, Flags& flags) {
+  loadgen::LoadOptions& load = flags.load;
+  const char* const group = "Pace and end";
+  command.add_option("--connections", load.connections, "connections, a thread each")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--rate", load.rate, "samples a second; 0: as fast as possible")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--duration", flags.duration, "end after; default 30s, with --samples 1h")
+      ->group(group);
+  command.add_option("--samples", load.samples, "end after so many samples, whole requests")
+      ->group(group);
+  command.add_option("--timeout", flags.timeout, "of one attempt")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--drain", flags.drain, "what is under way at the end may take so long")
+      ->capture_default_str()
+      ->group(group);
+  command.add_flag("--no-retry", flags.no_retry, "do not repeat after 5xx, 429 and network errors")
+      ->group(group);
+}
+
+}  // namespace
+
+void AddLoadCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command =
+      app.add_subcommand("load", "Send made-up remote-write load and account for every sample");
+  auto flags = std::make_shared<Flags>();
+  loadgen::LoadOptions& load = flags->load;
+  command->add_option("--url", load.url, "receiver")->capture_default_str();
+  AddShape(*command, *flags);
+  AddPace(*command, *flags);
+  const char* const group = "Identity and TLS";
+  command->add_option("--tenant", load.tenant, "tenant")->group(group);
+  command->add_option("--tenant-header", load.tenant_header, "its header")
+      ->capture_default_str()
+      ->group(group);
+  command->add_option("--basic", load.basic, "user:password")->group(group);
+  command->add_option("--bearer", load.bearer, "token")->group(group);
+  command->add_option("--header", flags->headers, "further header, as 'Name: value'; repeatable")
+      ->group(group);
+  command->add_option("--ca", load.tls.ca_file, "PEM file of the authority to trust")->group(group);
+  command->add_option("--cert", load.tls.certificate_file, "PEM file of the client certificate")
+      ->group(group);
+  command->add_option("--key", load.tls.key_file, "PEM file of its key")->group(group);
+  command->add_flag("--insecure", load.tls.insecure_skip_verify, "accept any server certificate")
+      ->group(group);
+  command->add_flag("--json", flags->json, "print the outcome as JSON");
+  command->add_option("--dump", flags->dump, "write the bodies into this directory, send nothing");
+  command->callback([flags, &exit_code] { exit_code = Run(*flags); });
+}
+
+}  // namespace forebay::cmd
