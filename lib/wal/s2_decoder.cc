@@ -18,10 +18,10 @@ static_assert(std::endian::native == std::endian::little, "loads below are littl
 constexpr ptrdiff_t kInputSlop = 80;    // a tag, 64 bytes of literal, 5 of the next copy
 constexpr ptrdiff_t kOutputSlop = 144;  // 64 bytes of literal, 64 of copy, 16 of overshoot
 
+// The low two bits of a tag. Copy 2 (16 bit offset) and copy 4 (32 bit) make 1 to 64 bytes and
+// differ from each other in the tables below only.
 constexpr unsigned kLiteral = 0;
 constexpr unsigned kCopy1 = 1;  // 11 bit offset, 4 to 11 bytes; offset 0: repeat
-constexpr unsigned kCopy2 = 2;  // 16 bit offset, 1 to 64 bytes
-constexpr unsigned kCopy4 = 3;  // 32 bit offset, 1 to 64 bytes
 
 template <typename Word>
 Word Load(const char* at) {

@@ -295,19 +295,19 @@ Result<bool> SegmentReader::IsS2Block(uint64_t offset, uint64_t bytes) {
   return true;
 }
 
-// The first place from offset on where a good frame begins. Linear in the file: almost every place
+// The first good frame within [offset, end). Linear in the file: almost every place
 // fails by its length word or by the first elements of its block, and the budget bounds what the
 // others cost.
-Result<std::optional<uint64_t>> SegmentReader::FindFrame(uint64_t offset) {
+Result<std::optional<uint64_t>> SegmentReader::FindFrame(uint64_t offset, uint64_t end) {
   const std::optional<uint64_t> none;
-  while (offset + kFrameHeaderBytes < size_) {
+  while (offset + kFrameHeaderBytes < end) {
     FOREBAY_ASSIGN_OR_RETURN(const auto piece, FetchSome(offset));
-    const size_t places = piece.size() - kFrameHeaderBytes;
+    const uint64_t places = std::min<uint64_t>(piece.size(), end - offset) - kFrameHeaderBytes;
     size_t place = 0;
     uint32_t length = 0;
     for (; place < places; ++place) {
       length = LoadBigEndian<uint32_t>(piece.data() + place);
-      if (LengthIsPossible(length, size_ - offset - place - kFrameHeaderBytes)) break;
+      if (LengthIsPossible(length, end - offset - place - kFrameHeaderBytes)) break;
     }
     offset += place;
     if (place == places) continue;
@@ -324,7 +324,7 @@ Result<std::optional<uint64_t>> SegmentReader::FindFrame(uint64_t offset) {
 
 // Goes on at the next good frame from `from` on; all before it is damage.
 Status SegmentReader::Resync(uint64_t from, DamageReason reason) {
-  FOREBAY_ASSIGN_OR_RETURN(const auto found, FindFrame(from));
+  FOREBAY_ASSIGN_OR_RETURN(const auto found, FindFrame(from, size_));
   const uint64_t end = found.value_or(size_);
   // A length beyond the end with good frames behind it was not a write that the end cut off.
   if (reason == DamageReason::kTornFrame && end < size_) reason = DamageReason::kBadLength;
@@ -333,13 +333,32 @@ Status SegmentReader::Resync(uint64_t from, DamageReason reason) {
   return OkStatus();
 }
 
+// Whether good frames lie one after the other from offset to end.
+Result<bool> SegmentReader::FramesFill(uint64_t offset, uint64_t end) {
+  while (offset < end) {
+    FOREBAY_ASSIGN_OR_RETURN(const bool verifies, FrameVerifies(offset));
+    if (!verifies) return false;
+    FOREBAY_ASSIGN_OR_RETURN(const auto head, Fetch(offset, kFrameHeaderBytes));
+    offset += kFrameHeaderBytes + LoadBigEndian<uint32_t>(head.data());
+  }
+  return offset == end;
+}
+
 // The CRC of the frame at position_ is wrong. Its length is believed when it leads to where a frame
-// may begin.
+// may begin, unless good frames fill its end: then the length is what is wrong, and leads there by
+// chance.
 Status SegmentReader::SkipBadFrame(uint64_t frame_bytes) {
-  FOREBAY_ASSIGN_OR_RETURN(const bool framing_holds, FrameMayBegin(position_ + frame_bytes));
+  const uint64_t end = position_ + frame_bytes;
+  FOREBAY_ASSIGN_OR_RETURN(const bool framing_holds, FrameMayBegin(end));
   if (!framing_holds) return Resync(position_ + 1, DamageReason::kBadCrc);
-  AddDamage(position_ + frame_bytes, DamageReason::kBadCrc);
-  position_ += frame_bytes;
+  FOREBAY_ASSIGN_OR_RETURN(const auto inside, FindFrame(position_ + 1, end));
+  uint64_t next = end;
+  if (inside.has_value()) {
+    FOREBAY_ASSIGN_OR_RETURN(const bool fills, FramesFill(*inside, end));
+    if (fills) next = *inside;
+  }
+  AddDamage(next, DamageReason::kBadCrc);
+  position_ = next;
   return OkStatus();
 }
 

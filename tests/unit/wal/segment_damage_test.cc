@@ -184,6 +184,41 @@ TEST_CASE("segment reader: two damaged blocks in a row cost these two") {
   CHECK(reading->damage[0].offset + reading->damage[0].length == sample.offsets[4]);
 }
 
+TEST_CASE(
+    "segment reader: a wrong length that leads to another frame or to the end hides no good "
+    "block") {
+  const Sample sample = MakeSegment(6);
+  for (size_t target = 2; target < sample.offsets.size(); ++target) {
+    INFO("target " << target);
+    std::string bytes = sample.bytes;
+    const uint64_t length = sample.offsets[target] - sample.offsets[1] - kFrameHeaderBytes;
+    bytes[sample.offsets[1] + 2] = static_cast<char>(length >> 8);
+    bytes[sample.offsets[1] + 3] = static_cast<char>(length & 0xFF);
+    const auto reading = Read(bytes);
+    if (target == 2) {  // the right length
+      CHECK(reading->values == sample.values);
+      continue;
+    }
+    CHECK(reading->values.size() == 5);
+    REQUIRE(reading->damage.size() == 1);
+    CHECK(reading->damage[0].offset == sample.offsets[1]);
+    CHECK(reading->damage[0].length == sample.offsets[2] - sample.offsets[1]);
+  }
+}
+
+TEST_CASE("segment reader: a frame inside the value of a damaged block is not taken for a block") {
+  const std::string inner = Frame(std::string("\x05\x10inner", 7));
+  const std::string value = "text before " + inner + " and after";
+  std::string block(1, static_cast<char>(value.size()));
+  block += static_cast<char>((value.size() - 1) << 2);
+  block += value;
+  const std::string legacy = Frame(std::string("\x05\x10hello", 7));
+  std::string bytes = kMagic + Frame(block) + legacy;
+  CHECK(Read(bytes)->values == std::vector<std::string>{value, "hello"});
+  bytes[20] ^= 1;
+  CHECK(Read(bytes)->values == std::vector<std::string>{"hello"});
+}
+
 TEST_CASE("segment reader: zeros at the end are padding, zeros inside are damage") {
   const Sample sample = MakeSegment(3);
   for (const size_t zeros : {1u, 7u, 8u, 9u, 4096u, 600000u}) {
