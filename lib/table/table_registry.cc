@@ -47,6 +47,13 @@ Result<TableId> TableRegistry::Intern(std::string_view database, std::string_vie
   return id;
 }
 
+std::optional<TableId> TableRegistry::Find(const std::string& key) const {
+  MutexLock lock(mutex_);
+  const auto found = ids_.find(key);
+  if (found == ids_.end()) return std::nullopt;
+  return found->second;
+}
+
 const TableInfo& TableRegistry::Get(TableId id) const {
   FOREBAY_CHECK(id < size());
   return *chunks_[id / kChunkTables].load(std::memory_order_acquire)->tables[id % kChunkTables];

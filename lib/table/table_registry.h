@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -39,6 +40,8 @@ class TableRegistry {
   // when the names are longer than kMaxTableKeyBytes. Threads: any.
   Result<TableId> Intern(std::string_view database, std::string_view name, const Schema& schema)
       EXCLUDES(mutex_);
+  // The table with this TableInfo::key, when it is known. Threads: any.
+  std::optional<TableId> Find(const std::string& key) const EXCLUDES(mutex_);
   // Stable for the life of the registry. Threads: any; lock-free.
   const TableInfo& Get(TableId id) const;
   uint32_t size() const { return size_.load(std::memory_order_acquire); }
@@ -51,7 +54,7 @@ class TableRegistry {
   const uint32_t max_tables_;
   std::atomic<uint32_t> size_{0};
   std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::unordered_map<std::string, TableId> ids_ GUARDED_BY(mutex_);
 };
 

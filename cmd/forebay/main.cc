@@ -1,0 +1,21 @@
+// The forebay program: one subcommand per file.
+#include <CLI/CLI.hpp>
+
+#include "config_command.h"
+#include "load_command.h"
+#include "serve_command.h"
+#include "version_command.h"
+#include "wal_command.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("Forebay: many small telemetry writes in, few large batches out", "forebay");
+  app.require_subcommand(1);
+  int exit_code = 0;
+  forebay::cmd::AddServeCommand(app, exit_code);
+  forebay::cmd::AddConfigCommand(app, exit_code);
+  forebay::cmd::AddWalCommand(app, exit_code);
+  forebay::cmd::AddLoadCommand(app, exit_code);
+  forebay::cmd::AddVersionCommand(app, exit_code);
+  CLI11_PARSE(app, argc, argv);
+  return exit_code;
+}

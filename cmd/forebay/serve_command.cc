@@ -1,0 +1,111 @@
+#include "serve_command.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/adxmon_flags.h"
+#include "config/load.h"
+#include "server/node.h"
+
+namespace forebay::cmd {
+namespace {
+
+struct ServeOptions {
+  std::string config_file;
+  std::vector<std::string> assignments;  // --set
+};
+
+int Fail(const Error& error) {
+  std::fprintf(stderr, "forebay: %s\n", error.message().c_str());
+  return 1;
+}
+
+// What --config, --set and adx-mon's flags say, as the loader wants it.
+Result<config::LoadOptions> LoadOptionsOf(const ServeOptions& serve,
+                                          const std::vector<std::string>& extras) {
+  config::LoadOptions options;
+  if (!serve.config_file.empty()) options.file = serve.config_file;
+  FOREBAY_ASSIGN_OR_RETURN(auto translated, config::TranslateAdxMonFlags(extras));
+  if (!translated.remaining.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "unknown argument " + translated.remaining.front() +
+                     "; `forebay serve --help` lists what there is, and every key of the configuration "
+                     "can be set by --set key.path=value");
+  }
+  options.overrides = std::move(translated.overrides);
+  options.warnings = std::move(translated.warnings);
+  for (const std::string& text : serve.assignments) {
+    FOREBAY_ASSIGN_OR_RETURN(auto assignment, config::ParseAssignment(text));
+    options.overrides.push_back(std::move(assignment));
+  }
+  options.environment = config::ProcessEnvironment();
+  return options;
+}
+
+// Waits for SIGTERM or SIGINT; SIGHUP reloads.
+void WaitForEnd(server::Node& node, const sigset_t& signals) {
+  while (true) {
+    int signal_number = 0;
+    if (sigwait(&signals, &signal_number) != 0) continue;
+    if (signal_number != SIGHUP) {
+      LogInfo("stopping", {{"signal", strsignal(signal_number)}});
+      return;
+    }
+    const auto reloaded = node.Reload();
+    if (!reloaded.ok()) LogError("reload failed", {{"error", reloaded.error().message()}});
+  }
+}
+
+int Serve(const ServeOptions& serve, const std::vector<std::string>& extras) {
+  // Blocked before any thread starts, so that sigwait gets them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal_number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal_number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  const auto load_options = LoadOptionsOf(serve, extras);
+  if (!load_options.ok()) return Fail(load_options.error());
+  server::NodeOptions options;
+  options.version = FOREBAY_VERSION;
+  options.reload = [load_options = *load_options] { return config::Load(load_options); };
+  auto loaded = options.reload();
+  if (!loaded.ok()) return Fail(loaded.error());
+  options.config = std::move(*loaded);
+
+  auto node = server::Node::Create(std::move(options));
+  if (!node.ok()) return Fail(node.error());
+  const Status started = (*node)->Start();
+  if (!started.ok()) return Fail(started.error());
+  WaitForEnd(**node, signals);
+  const auto timeout = (*node)->config().limits.shutdown_timeout;
+  const Status stopped = (*node)->Stop(SystemClock().Monotonic() + timeout);
+  if (!stopped.ok()) LogWarn("stopped before everything was done", {{"error", stopped.error().message()}});
+  node->reset();
+  LogInfo("stopped");
+  return 0;
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* serve = app.add_subcommand("serve", "Run the daemon");
+  serve->add_option("--config,-c", options->config_file,
+                    "YAML file; without it FOREBAY_CONFIG, without that the defaults");
+  serve->add_option("--set", options->assignments, "key.path=value, over file and environment; repeatable")
+      ->allow_extra_args(false);
+  serve->allow_extras();
+  serve->footer("adx-mon's ingestor flags are taken as well: docs/configuration.md lists them.");
+  serve->callback([serve, options, &exit_code] { exit_code = Serve(*options, serve->remaining()); });
+}
+
+}  // namespace forebay::cmd

@@ -1,0 +1,136 @@
+#include "server/admin.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/units.h"
+#include "server/node.h"
+
+namespace forebay::server {
+namespace {
+
+constexpr std::chrono::milliseconds kFlushTimeout = std::chrono::minutes(5);
+constexpr std::chrono::milliseconds kMaxFlushTimeout = std::chrono::hours(1);
+
+http::Response Flush(Node& node, const http::RequestHead& head) {
+  std::chrono::milliseconds timeout = kFlushTimeout;
+  if (const auto asked = head.QueryParameter("timeout")) {
+    const auto parsed = ParseDuration(*asked);
+    if (!parsed.ok()) return http::Response::Text(400, parsed.error().message() + "\n");
+    timeout = std::clamp(*parsed, std::chrono::milliseconds(0), kMaxFlushTimeout);
+  }
+  const FlushReport report = node.Flush(SystemClock().Monotonic() + timeout);
+  nlohmann::json json;
+  json["ok"] = report.ok();
+  json["sealed"] = report.sealed.ok();
+  json["batches"] = {{"delivered", report.batches.delivered},
+                     {"dead_lettered", report.batches.dead_lettered},
+                     {"failed", report.batches.failed},
+                     {"unfinished", report.batches.unfinished}};
+  json["unplanned_segments"] = report.batches.unplanned_segments;
+  json["errors"] = report.batches.errors;
+  if (!report.sealed.ok()) json["errors"].push_back(report.sealed.error().ToString());
+  return http::Response::Json(report.ok() ? 200 : 503, json.dump() + "\n");
+}
+
+http::Response Reload(Node& node) {
+  const auto changes = node.Reload();
+  if (!changes.ok()) return http::Response::Text(400, changes.error().message() + "\n");
+  std::string text;
+  for (const std::string& change : *changes) text += change + "\n";
+  return http::Response::Text(200, text.empty() ? "nothing changed\n" : text);
+}
+
+http::Response Metrics(const Node& node) {
+  http::Response response;
+  response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+  response.body = node.MetricsText();
+  return response;
+}
+
+http::Response Ready(const Node& node) {
+  const std::string reason = node.NotReady();
+  if (reason.empty()) return http::Response::Text(200, "ready\n");
+  return http::Response::Text(503, "not ready: " + reason + "\n");
+}
+
+}  // namespace
+
+// Answers at once, on the io thread.
+class AdminHandlers::Simple final : public http::Handler {
+ public:
+  explicit Simple(std::function<http::Response(const http::RequestHead&)> answer)
+      : answer_(std::move(answer)) {}
+  void Handle(http::Exchange& exchange) override { exchange.Respond(answer_(exchange.head())); }
+
+ private:
+  const std::function<http::Response(const http::RequestHead&)> answer_;
+};
+
+// Answers from the job thread.
+class AdminHandlers::Job final : public http::Handler {
+ public:
+  Job(JobThread& jobs, std::function<http::Response(const http::RequestHead&)> work)
+      : jobs_(jobs), work_(std::move(work)) {}
+
+  void Handle(http::Exchange& exchange) override {
+    const bool queued = jobs_.Run([this, &exchange] {
+      auto* answer = new Answer{&exchange, work_(exchange.head())};
+      exchange.Resume(&Job::Finish, answer);
+    });
+    if (!queued) {
+      exchange.Respond(http::Response::RetryAfter(503, std::chrono::seconds(1), "too many jobs wait\n"));
+    }
+  }
+
+ private:
+  struct Answer {
+    http::Exchange* exchange;
+    http::Response response;
+  };
+  static void Finish(void* argument) {
+    const std::unique_ptr<Answer> answer(static_cast<Answer*>(argument));
+    answer->exchange->Respond(std::move(answer->response));
+  }
+
+  JobThread& jobs_;
+  const std::function<http::Response(const http::RequestHead&)> work_;
+};
+
+AdminHandlers::AdminHandlers(Node& node, JobThread& jobs) : node_(node), jobs_(jobs) {
+  Get("/metrics", [this](const auto&) { return Metrics(node_); });
+  Get("/livez", [](const auto&) { return http::Response::Text(200, "ok\n"); });
+  Get("/readyz", [this](const auto&) { return Ready(node_); });
+  Get("/startupz", [this](const auto&) {
+    return node_.started() ? http::Response::Text(200, "started\n")
+                           : http::Response::Text(503, "starting\n");
+  });
+  Get("/api/v1/status",
+      [this](const auto&) { return http::Response::Json(200, node_.StatusJson() + "\n"); });
+  PostJob("/-/flush", [this](const auto& head) { return Flush(node_, head); });
+  PostJob("/-/reload", [this](const auto&) { return Reload(node_); });
+}
+
+AdminHandlers::~AdminHandlers() = default;
+
+std::vector<std::string> AdminHandlers::OpenPaths() { return {"/livez", "/readyz", "/startupz"}; }
+
+void AdminHandlers::Get(const std::string& path,
+                        std::function<http::Response(const http::RequestHead&)> answer) {
+  routes_.push_back({"GET", path, std::make_unique<Simple>(std::move(answer))});
+}
+
+void AdminHandlers::PostJob(const std::string& path,
+                            std::function<http::Response(const http::RequestHead&)> job) {
+  routes_.push_back({"POST", path, std::make_unique<Job>(jobs_, std::move(job))});
+}
+
+void AdminHandlers::RouteAll(http::Server& server) {
+  for (const Route& route : routes_) server.Route(route.method, route.path, route.handler.get());
+}
+
+}  // namespace forebay::server

@@ -1,0 +1,262 @@
+#include "server/node.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "config/load.h"
+#include "config/reload.h"
+#include "io/file_system.h"
+#include "table/schema.h"
+#include "upload/sink_set.h"
+
+namespace forebay::server {
+namespace {
+
+// Part of the stop's time that is kept for sealing and uploading when requests hang.
+constexpr int kIngestStopPart = 3;
+constexpr uint32_t kHostIdBits = 10;
+
+LogLevel LevelOf(const std::string& name) {
+  if (name == "debug") return LogLevel::kDebug;
+  if (name == "warn") return LogLevel::kWarn;
+  if (name == "error") return LogLevel::kError;
+  return LogLevel::kInfo;
+}
+
+void ConfigureLogBy(const config::Config& config) {
+  ConfigureLog(LevelOf(config.log.level),
+               config.log.format == "json" ? LogFormat::kJson : LogFormat::kLogfmt);
+}
+
+uint32_t IoThreads(const config::Config& config) {
+  if (config.http.io_threads != 0) return config.http.io_threads;
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+// Ten bits of the host name, so that the segments of a StatefulSet's pods get different ids: pod ordinals differ.
+uint32_t HostId() {
+  char name[256] = {};
+  if (gethostname(name, sizeof name - 1) != 0) return 0;
+  uint32_t hash = 2166136261U;  // FNV-1a
+  for (const char* at = name; *at != '\0'; ++at) {
+    hash = (hash ^ static_cast<unsigned char>(*at)) * 16777619U;
+  }
+  return hash >> (32 - kHostIdBits);
+}
+
+}  // namespace
+
+Node::Node(NodeOptions options) : options_(std::move(options)), config_(options_.config) {}
+
+Node::~Node() { (void)Stop(clock_.Monotonic()); }
+
+Result<std::unique_ptr<Node>> Node::Create(NodeOptions options) {
+  ConfigureLogBy(options.config);
+  auto node = std::unique_ptr<Node>(new Node(std::move(options)));
+  FOREBAY_RETURN_IF_ERROR(node->Open());
+  return node;
+}
+
+config::Config Node::config() const {
+  MutexLock lock(mutex_);
+  return config_;
+}
+
+Status Node::Open() {
+  started_at_ = clock_.Now();
+  for (const std::string& warning : options_.config.warnings) LogWarn(warning);
+  process_metrics_ = std::make_unique<metrics::ProcessMetrics>(registry_, options_.version);
+  FOREBAY_RETURN_IF_ERROR(OpenStorage());
+  FOREBAY_RETURN_IF_ERROR(OpenUploads());
+  FOREBAY_RETURN_IF_ERROR(OpenServers());
+  AddMetrics();
+  return {};
+}
+
+Status Node::OpenStorage() {
+  const config::Config& config = options_.config;
+  const std::string& directory = config.storage.dir;
+  FOREBAY_RETURN_IF_ERROR(fs_.CreateDirectories(directory));
+  FOREBAY_ASSIGN_OR_RETURN(auto lock, io::FileLock::Acquire(io::JoinPath(directory, "lock")));
+  lock_ = std::make_unique<io::FileLock>(std::move(lock));
+  tables_ = std::make_unique<table::TableRegistry>(config.limits.tables_max);
+  table::SeriesTable::Options series;
+  series.max_series = config.limits.series_max;
+  series.max_bytes = config.limits.series_bytes.value;
+  series_ = std::make_unique<table::SeriesTable>(series);
+  store_ = std::make_unique<wal::SegmentStore>(fs_, clock_, io::JoinPath(directory, "segments"));
+  quarantine_ = std::make_unique<wal::Quarantine>(fs_, io::JoinPath(directory, "quarantine"));
+  FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
+  FOREBAY_ASSIGN_OR_RETURN(
+      receive_state_, receive::RemoteWriteState::Create(config, *series_, *tables_, registry_));
+  replay_ = std::make_unique<receive::RemoteWriteReplay>(*receive_state_);
+  wal::WalOptions options;
+  options.storage = config.storage;
+  options.generation = config.generation;
+  options.durability = config.durability;
+  options.limits = config.limits;
+  options.shards = IoThreads(config);
+  options.host_id = HostId();
+  FOREBAY_ASSIGN_OR_RETURN(wal_, wal::Wal::Open(options, fs_, clock_, *series_, *tables_, *store_,
+                                                *quarantine_, *replay_));
+  return {};
+}
+
+std::string Node::HeaderLineOf(const wal::SegmentName& name) const {
+  const auto table = tables_->Find(wal::SegmentKey(name));
+  if (!table) return {};
+  std::string line = tables_->Get(*table).schema.header_line();
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  return line;
+}
+
+Status Node::OpenUploads() {
+  const config::Config& config = options_.config;
+  manifests_ = std::make_unique<wal::ManifestStore>(
+      fs_, io::JoinPath(config.storage.dir, "batches"), *quarantine_);
+  queue_ = std::make_unique<wal::BatchQueue>(clock_, wal::BatchQueue::Limits{});
+  FOREBAY_ASSIGN_OR_RETURN(auto sinks, upload::SinkSet::Create(config.databases, fs_));
+  batch::BatcherOptions options;
+  options.batch = config.batch;
+  options.oldest_share_percent = config.upload.oldest_share_percent;
+  options.sinks = sinks.Names();
+  options.header_line = [this](const wal::SegmentName& name) { return HeaderLineOf(name); };
+  uploads_ = std::make_unique<upload::UploadPool>(
+      config.upload, io::JoinPath(config.storage.dir, "dlq"), std::move(sinks),
+      upload::UploadParts{fs_, clock_, *store_, *manifests_, *queue_, *quarantine_, registry_});
+  batcher_ = std::make_unique<batch::Batcher>(std::move(options), clock_, *store_, *manifests_,
+                                              *queue_, registry_);
+  return batcher_->Resume();
+}
+
+Status Node::OpenServers() {
+  const config::Config& config = options_.config;
+  jobs_ = std::make_unique<JobThread>();
+  admin_handlers_ = std::make_unique<AdminHandlers>(*this, *jobs_);
+  http::ServerOptions admin;
+  admin.name = "admin";
+  admin.listen = config.listen.admin;
+  admin.limits = config.http;
+  admin.limits.io_threads = 1;
+  admin.tls = config.listen.admin_tls;
+  admin.auth = config.listen.admin_auth;
+  admin.open_paths = AdminHandlers::OpenPaths();
+  FOREBAY_ASSIGN_OR_RETURN(admin_, http::Server::Create(std::move(admin)));
+  admin_handlers_->RouteAll(*admin_);
+
+  http::ServerOptions ingest;
+  ingest.name = "ingest";
+  ingest.listen = config.listen.ingest;
+  ingest.limits = config.http;
+  ingest.limits.io_threads = IoThreads(config);
+  ingest.tls = config.listen.tls;
+  ingest.auth = config.listen.auth;
+  FOREBAY_ASSIGN_OR_RETURN(ingest_, http::Server::Create(std::move(ingest)));
+  receive::RemoteWriteHandler::Options options;
+  options.max_body = config.http.max_body;
+  options.in_flight_bodies = config.limits.in_flight_bodies;
+  options.io_threads = IoThreads(config);
+  remote_write_ = std::make_unique<receive::RemoteWriteHandler>(options, *receive_state_, *wal_, clock_);
+  for (const std::string& path : config.remote_write.paths) {
+    ingest_->Route("POST", path, remote_write_.get());
+  }
+  return {};
+}
+
+Status Node::Start() {
+  uploads_->Start();
+  batcher_->Start();
+  FOREBAY_RETURN_IF_ERROR(admin_->Start());
+  FOREBAY_RETURN_IF_ERROR(ingest_->Start());
+  started_ = true;
+  const auto log_port = [](const char* name, const std::string& listen, uint16_t port) {
+    std::string host = listen.substr(0, listen.rfind(':'));
+    if (host.empty()) host = "0.0.0.0";
+    LogInfo("listening", {{"name", name}, {"address", fmt::format("{}:{}", host, port)}});
+  };
+  log_port("admin", options_.config.listen.admin, admin_->port());
+  log_port("ingest", options_.config.listen.ingest, ingest_->port());
+  return {};
+}
+
+FlushReport Node::Flush(MonotonicTime deadline) {
+  FlushReport report;
+  report.sealed = wal_->Flush(deadline);
+  report.batches = batcher_->FlushNow(deadline);
+  return report;
+}
+
+Status Node::Stop(MonotonicTime deadline) {
+  stopping_ = true;
+  if (stopped_.exchange(true) || wal_ == nullptr) return {};
+  const MonotonicTime now = clock_.Monotonic();
+  Status first = OkStatus();
+  const auto note = [&first](Status status) {
+    if (!status.ok() && first.ok()) first = std::move(status);
+  };
+  if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
+  if (remote_write_ != nullptr) remote_write_->Stop();
+  note(wal_->Stop(deadline));
+  if (batcher_ != nullptr) {
+    // What the policy says is due now that everything is sealed; the rest waits on disk for the next start.
+    batcher_->Stop();
+    batcher_->RunOnce(wal::BatchReason::kSize);
+  }
+  if (uploads_ != nullptr) {
+    while (queue_->HasDue() && clock_.Monotonic() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    note(uploads_->Stop(deadline));
+  }
+  if (jobs_ != nullptr) jobs_->Stop();
+  if (admin_ != nullptr) note(admin_->Stop(std::max(deadline, clock_.Monotonic())));
+  return first;
+}
+
+std::string Node::NotReady() const {
+  if (!started_) return "starting";
+  if (stopping_) return "stopping";
+  const auto lease = wal_->Enter();
+  return lease.ok() ? std::string() : lease.error().message();
+}
+
+Result<std::vector<std::string>> Node::Reload() {
+  const auto failed = [this](Error error) {
+    reloads_failed_->Increment();
+    reload_ok_->Set(0);
+    return error;
+  };
+  auto loaded = options_.reload();
+  if (!loaded.ok()) return failed(loaded.error());
+  const config::Config running = config();
+  const config::ReloadPlan plan = config::PlanReload(running, *loaded);
+  config::Config next = config::ApplyReload(running, *loaded);
+  // What can fail comes first; each keeps its last good state.
+  for (http::Server* server : {ingest_.get(), admin_.get()}) {
+    if (Status status = server->ReloadTls(); !status.ok()) return failed(status.error());
+    if (Status status = server->ReloadAuth(); !status.ok()) return failed(status.error());
+  }
+  if (!plan.live.empty()) {
+    if (Status status = receive_state_->SetRules(next); !status.ok()) return failed(status.error());
+    batcher_->SetPolicy(next.batch);
+    ConfigureLogBy(next);
+  }
+  std::vector<std::string> changes;
+  for (const std::string& key : plan.live) changes.push_back(key + ": applied");
+  for (const std::string& key : plan.restart) changes.push_back(key + ": needs a restart");
+  for (const std::string& change : changes) LogInfo("configuration reloaded", {{"change", change}});
+  {
+    MutexLock lock(mutex_);
+    config_ = std::move(next);
+  }
+  reload_ok_->Set(1);
+  reload_time_->Set(static_cast<double>(clock_.Now().value) / 1000);
+  return changes;
+}
+
+}  // namespace forebay::server

@@ -1,0 +1,129 @@
+// One Forebay node: builds every component, starts them in order, stops them in reverse. The composition root: nobody
+// else knows all modules.
+//
+// Start: lock of storage.dir, sealed segments, journals (replayed in the background), batches of the run before, sinks,
+// admin port, ingest port. Stop: readiness off, ingest port (requests in flight are answered), generation sealed, what
+// is due uploaded until the deadline, admin port last.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "batch/batcher.h"
+#include "config/config.h"
+#include "http/server.h"
+#include "io/file_lock.h"
+#include "io/posix_file_system.h"
+#include "metrics/process.h"
+#include "metrics/registry.h"
+#include "receive/remote_write_handler.h"
+#include "receive/remote_write_replay.h"
+#include "receive/remote_write_state.h"
+#include "server/admin.h"
+#include "server/job_thread.h"
+#include "table/series_table.h"
+#include "table/table_registry.h"
+#include "upload/worker.h"
+#include "wal/batch_manifest.h"
+#include "wal/batch_queue.h"
+#include "wal/quarantine.h"
+#include "wal/segment_store.h"
+#include "wal/wal.h"
+
+namespace forebay::server {
+
+struct NodeOptions {
+  config::Config config;
+  std::string version;
+  // Reads the configuration again, for a reload.
+  std::function<Result<config::Config>()> reload;
+};
+
+// What a flush did, for the answer to POST /-/flush.
+struct FlushReport {
+  Status sealed;
+  wal::FlushResult batches;
+  bool ok() const { return sealed.ok() && batches.ok(); }
+};
+
+// Threads: Start and Stop from one; the rest from any.
+class Node {
+ public:
+  // Opens everything; nothing is served yet. Errors: those of the components, kFailedPrecondition when another process
+  // has storage.dir.
+  static Result<std::unique_ptr<Node>> Create(NodeOptions options);
+  ~Node();
+
+  // Serves.
+  Status Start();
+  // Idempotent. Errors: kDeadlineExceeded naming what was not finished; nothing acknowledged is lost by that.
+  Status Stop(MonotonicTime deadline);
+
+  // Loads the configuration again and applies what can change. Returns one line per change for people. On an error
+  // everything is as before.
+  Result<std::vector<std::string>> Reload();
+  // Seals and uploads everything that was acknowledged so far.
+  FlushReport Flush(MonotonicTime deadline);
+
+  // Why the node should not get traffic; empty when it should.
+  std::string NotReady() const;
+  bool started() const { return started_.load(); }
+  std::string StatusJson() const;
+  std::string MetricsText() const { return registry_.Expose(); }
+  config::Config config() const EXCLUDES(mutex_);
+
+  uint16_t ingest_port() const { return ingest_->port(); }
+  uint16_t admin_port() const { return admin_->port(); }
+
+ private:
+  explicit Node(NodeOptions options);
+  Status Open();
+  Status OpenStorage();
+  Status OpenUploads();
+  Status OpenServers();
+  void AddMetrics();
+  std::string HeaderLineOf(const wal::SegmentName& name) const;
+
+  NodeOptions options_;
+  mutable Mutex mutex_;
+  config::Config config_ GUARDED_BY(mutex_);
+  std::atomic<bool> started_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopped_{false};
+  SystemClock clock_;
+  UnixMillis started_at_;
+  io::PosixFileSystem fs_;
+  metrics::Registry registry_;
+
+  // In order of construction; destroyed in reverse.
+  std::unique_ptr<metrics::ProcessMetrics> process_metrics_;
+  std::unique_ptr<io::FileLock> lock_;
+  std::unique_ptr<table::TableRegistry> tables_;
+  std::unique_ptr<table::SeriesTable> series_;
+  std::unique_ptr<wal::SegmentStore> store_;
+  std::unique_ptr<wal::Quarantine> quarantine_;
+  std::unique_ptr<receive::RemoteWriteState> receive_state_;
+  std::unique_ptr<receive::RemoteWriteReplay> replay_;
+  std::unique_ptr<wal::Wal> wal_;
+  std::unique_ptr<wal::ManifestStore> manifests_;
+  std::unique_ptr<wal::BatchQueue> queue_;
+  std::unique_ptr<upload::UploadPool> uploads_;
+  std::unique_ptr<batch::Batcher> batcher_;
+  std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
+  std::unique_ptr<JobThread> jobs_;
+  std::unique_ptr<AdminHandlers> admin_handlers_;
+  std::unique_ptr<http::Server> admin_;
+  std::unique_ptr<http::Server> ingest_;
+  metrics::Counter* reloads_failed_ = nullptr;
+  metrics::Gauge* reload_ok_ = nullptr;
+  metrics::Gauge* reload_time_ = nullptr;
+  std::vector<metrics::Registry::Callback> callbacks_;
+};
+
+}  // namespace forebay::server
