@@ -103,7 +103,12 @@ class Worker {
   const LoadReport& report() const { return report_; }
 
  private:
+  // No new requests.
   bool Over() const { return shared_.stop.stop_requested() || Steady::now() >= shared_.end; }
+  // No further attempts.
+  bool GiveUp() const {
+    return shared_.stop.stop_requested() || Steady::now() >= shared_.end + shared_.options.drain;
+  }
 
   std::optional<uint64_t> NextRequest();
   bool SendRequest(uint64_t number);
@@ -112,7 +117,7 @@ class Worker {
   void Settle(const RequestContents& contents, const Reply& reply);
   void SettleUnknown(const RequestContents& contents);
   void NoteError(std::string text);
-  bool SleepUntil(Steady::time_point time);
+  bool SleepUntil(Steady::time_point time, Steady::time_point limit);
 
   Shared& shared_;
   const uint32_t index_;
@@ -141,22 +146,22 @@ std::optional<uint64_t> Worker::NextRequest() {
   return number;
 }
 
-// Returns false when the time was reached or the stop was asked for.
-bool Worker::SleepUntil(Steady::time_point time) {
+// Returns false when `time` is beyond `limit`, or after a stop.
+bool Worker::SleepUntil(Steady::time_point time, Steady::time_point limit) {
   std::mutex mutex;
   std::unique_lock lock(mutex);
-  const auto until = std::min(time, shared_.end);
+  const auto until = std::min(time, limit);
   while (!shared_.stop.stop_requested() && Steady::now() < until) {
     sleep_.wait_until(lock, shared_.stop, until, [] { return false; });
   }
-  return !shared_.stop.stop_requested() && time <= shared_.end;
+  return !shared_.stop.stop_requested() && time <= limit;
 }
 
 bool Worker::SendRequest(uint64_t number) {
   Steady::time_point intended = Steady::now();
   if (shared_.options.rate > 0) {
     intended = shared_.begin + shared_.plan.Due(number);
-    if (!SleepUntil(intended)) return false;
+    if (!SleepUntil(intended, shared_.end)) return false;
     report_.max_behind = std::max<nanoseconds>(report_.max_behind, Steady::now() - intended);
   }
   const RequestContents contents = MakeBody(number);
@@ -196,7 +201,7 @@ void Worker::Deliver(const RequestContents& contents, Steady::time_point intende
       const Verdict verdict = Judge(reply->status);
       if (verdict != Verdict::kAccepted)
         NoteError(fmt::format("{}: {}", reply->status, reply->body));
-      if (verdict != Verdict::kRetry || !shared_.options.retry || Over()) {
+      if (verdict != Verdict::kRetry || !shared_.options.retry || GiveUp()) {
         if (verdict != Verdict::kRetry) report_.latency.Add(Steady::now() - intended);
         // After an attempt without an answer a last refusal does not say that nothing was taken.
         if (verdict != Verdict::kAccepted && maybe_taken) {
@@ -212,8 +217,9 @@ void Worker::Deliver(const RequestContents& contents, Steady::time_point intende
       NoteError(reply.error().message());
       maybe_taken = maybe_taken || reply.error().code() == ErrorCode::kAborted;
     }
-    if (!shared_.options.retry || Over() ||
-        !SleepUntil(Steady::now() + Backoff(attempt + 1, retry_after))) {
+    if (!shared_.options.retry || GiveUp() ||
+        !SleepUntil(Steady::now() + Backoff(attempt + 1, retry_after),
+                    shared_.end + shared_.options.drain)) {
       if (reply.ok() && !maybe_taken) {
         Settle(contents, *reply);
       } else {
