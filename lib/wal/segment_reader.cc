@@ -160,8 +160,16 @@ Result<std::optional<Block>> SegmentReader::Next() {
       break;
     }
     FOREBAY_ASSIGN_OR_RETURN(const auto head, Fetch(position_, kFrameHeaderBytes));
-    if (IsMagic(head)) {  // Whole files were put one after the other.
-      position_ += kSegmentMagic.size();
+    if (IsMagic(head)) {
+      // Whole files were put one after the other; or rubbish that ends in a part of the magic is
+      // followed by a frame, whose length begins with the zeros that the magic ends in.
+      FOREBAY_ASSIGN_OR_RETURN(const bool frame_follows,
+                               FrameMayBegin(position_ + kSegmentMagic.size()));
+      if (frame_follows) {
+        position_ += kSegmentMagic.size();
+      } else {
+        FOREBAY_RETURN_IF_ERROR(Resync(position_ + 1, DamageReason::kBadLength));
+      }
       continue;
     }
     const auto length = LoadBigEndian<uint32_t>(head.data());

@@ -13,7 +13,7 @@
 
 namespace {
 
-constexpr size_t kMaxDecoded = 1U << 20;
+constexpr size_t kMaxDecoded = 128U << 10;
 
 void Require(bool condition) {
   if (!condition) std::abort();

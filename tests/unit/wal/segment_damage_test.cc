@@ -206,6 +206,18 @@ TEST_CASE(
   }
 }
 
+TEST_CASE(
+    "segment reader: a part of a magic before a frame does not take the frame's first bytes "
+    "along") {
+  const Sample sample = MakeSegment(3);
+  for (const std::string& rubbish :
+       {kMagic.substr(0, 6), kMagic.substr(0, 7), kMagic + kMagic.substr(0, 6)}) {
+    const auto reading = Read(sample.bytes + rubbish + sample.bytes.substr(8));
+    CHECK(reading->values.size() == 6);
+    CHECK(reading->damage.size() == 1);
+  }
+}
+
 TEST_CASE("segment reader: a frame inside the value of a damaged block is not taken for a block") {
   const std::string inner = Frame(std::string("\x05\x10inner", 7));
   const std::string value = "text before " + inner + " and after";
