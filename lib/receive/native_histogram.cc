@@ -14,8 +14,8 @@ BucketSpan ReadSpan(std::string_view message, WireReader& parent) {
   while (reader.Next()) {
     switch (reader.field()) {
       case 1:
-        span.offset = static_cast<int32_t>(
-            DecodeZigZag(static_cast<uint32_t>(reader.VarintField())));
+        span.offset =
+            static_cast<int32_t>(DecodeZigZag(static_cast<uint32_t>(reader.VarintField())));
         break;
       case 2:
         span.length = static_cast<uint32_t>(reader.VarintField());
@@ -105,8 +105,7 @@ bool NativeHistogram::Decode(std::string_view message) {
         sum_bits = reader.Fixed64Field();
         break;
       case 4:
-        schema =
-            static_cast<int32_t>(DecodeZigZag(static_cast<uint32_t>(reader.VarintField())));
+        schema = static_cast<int32_t>(DecodeZigZag(static_cast<uint32_t>(reader.VarintField())));
         break;
       case 5:
         zero_threshold_bits = reader.Fixed64Field();
@@ -190,7 +189,8 @@ std::optional<std::string_view> NativeHistogram::FindCustomProblem() const {
   }
   const bool zero_counted = is_float ? std::bit_cast<double>(zero_count) != 0 : zero_count != 0;
   if (zero_counted) return "custom buckets have a zero count";
-  if (std::bit_cast<double>(zero_threshold_bits) != 0) return "custom buckets have a zero threshold";
+  if (std::bit_cast<double>(zero_threshold_bits) != 0)
+    return "custom buckets have a zero threshold";
   if (!negative.spans.empty() || !negative.deltas.empty() || !negative.counts.empty()) {
     return "custom buckets have negative buckets";
   }

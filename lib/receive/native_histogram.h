@@ -1,9 +1,8 @@
 // Native histograms of remote write 1.0 and 2.0: decoding from wire bytes, the checks that decide
 // whether one is stored, and its absolute bucket counts. Place: under decode_worker, which renders
 // what was accepted as a row (side_rows.h).
-// Limits: buckets by the request's size; spans, deltas and counts are never expanded beyond what the
-// message itself holds.
-// Source: reference remote-write-otlp.md A3 and A5.
+// Limits: buckets by the request's size; spans, deltas and counts are never expanded beyond what
+// the message itself holds. Source: reference remote-write-otlp.md A3 and A5.
 #pragma once
 
 #include <cstdint>

@@ -33,13 +33,12 @@ Result<std::shared_ptr<const Rules>> Rules::Compile(const config::Config& config
     const std::string context = fmt::format("database {}", database.name);
     auto relabeler = table::Relabeler::Compile(database.relabel_configs);
     if (!relabeler.ok()) return std::move(relabeler.error()).WithContext(context);
-    auto layout = table::MetricsLayout::Create(database.lift_labels,
-                                               config.remote_write.drop_label_prefixes);
+    auto layout =
+        table::MetricsLayout::Create(database.lift_labels, config.remote_write.drop_label_prefixes);
     if (!layout.ok()) return std::move(layout.error()).WithContext(context);
     databases.push_back({database.name, std::move(*relabeler), std::move(*layout)});
   }
-  std::shared_ptr<Rules> rules(
-      new Rules(config, version, std::move(global), std::move(databases)));
+  std::shared_ptr<Rules> rules(new Rules(config, version, std::move(global), std::move(databases)));
   if (!config.remote_write.default_database.empty()) {
     const auto found = rules->FindDatabase(config.remote_write.default_database);
     if (!found) {

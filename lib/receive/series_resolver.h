@@ -1,8 +1,8 @@
 // What a series' labels mean under the rules: kept (in which database and table, with which id and
 // labels), dropped, or refused and why. Place: runs once for each series not seen before, and for
 // series whose side rows are rendered; written for clarity.
-// Order: validation, global relabelling, database, the database's relabelling, table name, SeriesId.
-// Source: reference remote-write-otlp.md A3, adx-mon.md section 4.
+// Order: validation, global relabelling, database, the database's relabelling, table name,
+// SeriesId. Source: reference remote-write-otlp.md A3, adx-mon.md section 4.
 #pragma once
 
 #include <cstdint>

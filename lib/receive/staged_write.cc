@@ -31,9 +31,12 @@ void StagedWrite::Clear() {
   timestamps.clear();
   values.clear();
   for (StagedRows& staged : side_rows) {
-    staged.rows = 0;
     staged.text.clear();
-    if (staged.text.capacity() > kKeptText) staged.text = ByteBuffer();
+    staged.row_ends.clear();
+    if (staged.text.capacity() > kKeptText) {
+      staged.text = ByteBuffer();
+      staged.row_ends.Free();
+    }
   }
   refused.clear();
   if (refused.capacity() > kKeptSamples) refused.shrink_to_fit();
@@ -53,7 +56,7 @@ void StagedWrite::Clear() {
 bool StagedWrite::nothing_to_store() const {
   if (refs.size() != 0) return false;
   for (const StagedRows& staged : side_rows) {
-    if (staged.rows != 0) return false;
+    if (staged.rows() != 0) return false;
   }
   return true;
 }
@@ -67,8 +70,8 @@ size_t StagedWrite::side_text_bytes() const {
 void StagedWrite::AppendTo(wal::GenerationLease& lease, uint32_t shard) const {
   if (refs.size() != 0) lease.Append(shard, sample_columns());
   for (const StagedRows& staged : side_rows) {
-    if (staged.rows == 0) continue;
-    lease.AppendText(shard, {staged.table, staged.rows, staged.text.view()});
+    if (staged.rows() == 0) continue;
+    lease.AppendText(shard, {staged.table, staged.text.view(), staged.row_ends.span()});
   }
 }
 
@@ -83,12 +86,9 @@ std::string StagedWrite::RefusalText() const {
     text += fmt::format("{} samples, histograms, exemplars or metadata refused: {}", items_refused,
                         ListCounts(refused_items));
   }
-  text += fmt::format("; the rest was {}; first: {}\n", samples.accepted() + histograms.accepted() +
-                                                             exemplars.accepted() +
-                                                             metadata.accepted() ==
-                                                         0
-                                                     ? "empty"
-                                                     : "kept",
+  const uint64_t kept =
+      samples.accepted() + histograms.accepted() + exemplars.accepted() + metadata.accepted();
+  text += fmt::format("; {}; first: {}\n", kept == 0 ? "nothing was kept" : "the rest was kept",
                       first_refusal);
   if (text.size() > kMaxRefusalText) text.resize(kMaxRefusalText);
   return text;

@@ -34,7 +34,8 @@ class Column {
   void clear() { size_ = 0; }
   void Truncate(size_t size) { size_ = size; }
   void push_back(T value) {
-    if (size_ == capacity_) [[unlikely]] Grow(size_ + 1);
+    if (size_ == capacity_) [[unlikely]]
+      Grow(size_ + 1);
     data_[size_++] = value;
   }
   // Makes the size `size`; what is new is uninitialised.
@@ -60,8 +61,8 @@ class Column {
   size_t capacity_ = 0;
 };
 
-// Text of side rows per request; items beyond it are refused. Labels are repeated in every row, so a
-// small body could otherwise ask for any amount of text.
+// Text of side rows per request; items beyond it are refused. Labels are repeated in every row, so
+// a small body could otherwise ask for any amount of text.
 inline constexpr size_t kMaxSideTextBytes = 64U << 20;
 
 enum class SideTable : uint8_t { kExemplars, kHistograms, kMetadata };
@@ -69,8 +70,9 @@ inline constexpr size_t kSideTables = 3;
 
 struct StagedRows {
   table::TableId table = 0;
-  uint32_t rows = 0;
   ByteBuffer text;
+  Column<uint32_t> row_ends;  // offset behind each row in text
+  size_t rows() const { return row_ends.size(); }
 };
 
 // Items of one kind. received = stored + dropped + refused.
@@ -104,8 +106,8 @@ struct StagedWrite {
 
   std::shared_ptr<const Rules> rules_used;  // that the request was decoded with
   Column<table::SeriesRef> refs;
-  Column<int64_t> timestamps;  // Unix ms
-  Column<uint64_t> values;     // IEEE 754 bits as sent
+  Column<int64_t> timestamps;         // Unix ms
+  Column<uint64_t> values;            // IEEE 754 bits as sent
   std::vector<StagedRows> side_rows;  // per database and side table
   std::vector<uint32_t> refused;      // indexes of refused series in the request, ascending
 
@@ -114,7 +116,7 @@ struct StagedWrite {
   ItemCounts histograms;
   ItemCounts exemplars;
   ItemCounts metadata;
-  uint64_t metadata_unchanged = 0;  // of metadata.stored: known already, no row made
+  uint64_t metadata_unchanged = 0;   // of metadata.stored: known already, no row made
   uint64_t samples_dropped_nan = 0;  // of samples.dropped
   uint64_t stale_markers = 0;
   uint64_t nans = 0;  // without stale markers

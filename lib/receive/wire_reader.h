@@ -54,7 +54,8 @@ class WireReader {
   uint64_t VarintField() { return Is(WireType::kVarint) ? Varint() : Fail(); }
   uint64_t Fixed64Field() { return Is(WireType::kFixed64) ? Fixed64() : Fail(); }
   std::string_view BytesField() {
-    if (Is(WireType::kBytes)) [[likely]] return Bytes();
+    if (Is(WireType::kBytes)) [[likely]]
+      return Bytes();
     Fail();
     return {};
   }
@@ -89,7 +90,8 @@ class WireReader {
   // Fixed 64 bits as they are; a double is never passed through a floating-point register.
   uint64_t Fixed64() {
     const char* bytes = Take(8);
-    if (bytes == nullptr) [[unlikely]] return 0;
+    if (bytes == nullptr) [[unlikely]]
+      return 0;
     uint64_t value;
     std::memcpy(&value, bytes, sizeof value);
     if constexpr (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) value = __builtin_bswap64(value);
@@ -98,7 +100,8 @@ class WireReader {
   std::string_view Bytes() {
     const uint64_t size = Varint();
     const char* bytes = Take(size);
-    if (bytes == nullptr) [[unlikely]] return {};
+    if (bytes == nullptr) [[unlikely]]
+      return {};
     return {bytes, static_cast<size_t>(size)};
   }
 

@@ -1,0 +1,425 @@
+#include "receive/decode_worker.h"
+
+#include <fmt/core.h>
+#include <snappy.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "receive/remote_write_1.h"
+
+namespace forebay::receive {
+namespace {
+
+using table::kDroppedSeries;
+using table::kUnknownSeries;
+using table::SeriesRef;
+
+// A buffer of more bytes is given back after so many requests that did not need a quarter of it.
+constexpr size_t kKeptBodyBytes = 4U << 20;
+constexpr uint32_t kSmallBodies = 64;
+// Of a replayed body, whatever the configuration says by now.
+constexpr uint64_t kMaxReplayedBody = 1ULL << 30;
+constexpr size_t kMaxDetail = 512;
+
+// splitmix64's finaliser.
+uint64_t Mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+// Saturating.
+int64_t Add(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+}
+
+}  // namespace
+
+DecodeWorker::DecodeWorker(RemoteWriteState& state)
+    : state_(state), rendered_(kRenderedSeries), metadata_filter_(kMetadataFilter) {}
+
+void DecodeWorker::RefreshRules() {
+  if (rules_ != nullptr && rules_->version() == state_.rules_version()) return;
+  rules_ = state_.rules();
+  side_tables_.assign(rules_->databases().size(), {kUnknownSeries, kUnknownSeries, kUnknownSeries});
+  table_databases_.clear();
+  std::fill(metadata_filter_.begin(), metadata_filter_.end(), 0);
+}
+
+std::string_view DecodeWorker::tenant_header() {
+  RefreshRules();
+  return rules_->remote_write().tenant_header;
+}
+
+void DecodeWorker::Begin(const DecodeInput& input, StagedWrite& staged) {
+  RefreshRules();
+  input_ = &input;
+  staged_ = &staged;
+  staged.Clear();
+  staged.rules_used = rules_;
+  staged.side_rows.resize(rules_->databases().size() * kSideTables);
+  staged.database_samples.assign(rules_->databases().size(), 0);
+  routed_database_ = rules_->Route(input.tenant);
+  domain_ = Mix(Mix(rules_->version() * 4 + static_cast<uint64_t>(input.kind)) + routed_database_);
+  const config::RemoteWrite& config = rules_->remote_write();
+  filter_ = {};
+  filter_.drop_nan = config.drop_nan;
+  if (config.max_future.count() > 0) {
+    filter_.latest = Add(input.received.value, config.max_future.count());
+  }
+  if (config.max_past.count() > 0) {
+    filter_.earliest = Add(input.received.value, -config.max_past.count());
+  }
+  const uint64_t epoch = state_.metadata().epoch();
+  const int64_t hour = input.received.value / MetadataCache::kRefresh.count();
+  if (epoch != metadata_epoch_ || hour != metadata_hour_) {
+    std::fill(metadata_filter_.begin(), metadata_filter_.end(), 0);
+    metadata_epoch_ = epoch;
+    metadata_hour_ = hour;
+  }
+  next_refused_ = write_ = side_text_ = group_size_ = 0;
+  side_items_.clear();
+  refs_.clear();
+  malformed_ = false;
+  refused_in_replay_.clear();
+}
+
+Status DecodeWorker::Uncompress(const DecodeInput& input) {
+  size_t size = 0;
+  if (!snappy::GetUncompressedLength(input.body.data(), input.body.size(), &size)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "the body is not in snappy's block format: its length cannot be read");
+  }
+  const uint64_t limit = input.replay ? kMaxReplayedBody : state_.max_decoded_body();
+  if (size > limit) {
+    return Error(ErrorCode::kOutOfRange,
+                 fmt::format("the decoded body has {} bytes, at most {} are taken "
+                             "(http.max_decoded_body); send fewer samples per request",
+                             size, limit));
+  }
+  if (body_.capacity() > kKeptBodyBytes && size < body_.capacity() / 4) {
+    if (++small_bodies_ >= kSmallBodies) body_ = ByteBuffer();
+  } else {
+    small_bodies_ = 0;
+  }
+  body_.clear();
+  char* out = body_.Ensure(size == 0 ? 1 : size);
+  if (!snappy::RawUncompress(input.body.data(), input.body.size(), out)) {
+    return Error(ErrorCode::kInvalidArgument, "the body is not in snappy's block format");
+  }
+  body_.SetEnd(out + size);
+  return OkStatus();
+}
+
+Status DecodeWorker::Decode(const DecodeInput& input, StagedWrite& staged) {
+  FOREBAY_RETURN_IF_ERROR(Uncompress(input));
+  return DecodeProtobuf(input, body_.view(), staged);
+}
+
+Status DecodeWorker::DecodeProtobuf(const DecodeInput& input, std::string_view message,
+                                    StagedWrite& staged) {
+  Begin(input, staged);
+  Walk walk = is_version_2() ? WalkRequest2(message, false) : WalkRequest1(message);
+  if (walk == Walk::kSymbolsLate) {
+    // Symbols behind a series that may use them: read them all first, and begin again.
+    state_.metadata().Forget(staged.metadata_keys);
+    Begin(input, staged);
+    walk = WalkRequest2(message, true);
+  }
+  if (walk != Walk::kDone) {
+    // What was noted as stored will not be.
+    state_.metadata().Forget(staged.metadata_keys);
+    staged.Clear();
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the body is no {} protobuf message",
+                    is_version_2() ? "io.prometheus.write.v2.Request" : "prometheus.WriteRequest"));
+  }
+  staged.decoded_bytes = message.size();
+  staged.samples.stored = staged.refs.size();
+  if (staged.database_samples.size() == 1) staged.database_samples[0] = staged.refs.size();
+  if (!refused_in_replay_.empty()) {
+    state_.metadata().Forget(staged.metadata_keys);
+    return Error(ErrorCode::kFailedPrecondition,
+                 fmt::format("a series that was accepted is refused now: {}", refused_in_replay_));
+  }
+  if (staged.refused.size() > wal::kMaxRefusedPerRecord) {
+    state_.metadata().Forget(staged.metadata_keys);
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{} series refused, nothing is kept; first: {}", staged.refused.size(),
+                             staged.first_refusal));
+  }
+  return OkStatus();
+}
+
+DecodeWorker::Walk DecodeWorker::WalkRequest1(std::string_view message) {
+  SampleStager stager(*staged_, filter_);
+  WireReader reader(message);
+  while (reader.Next()) {
+    if (reader.field() == remote_write_1::kTimeSeriesField) {
+      PendingSeries& series = NextSeries();
+      if (!remote_write_1::ReadSeries(reader.BytesField(), series, side_items_, stager,
+                                      joined_[group_size_])) {
+        return Walk::kMalformed;
+      }
+      series.key = state_.series().HashKey(series.labels, domain_);
+      CloseSeries(series);
+    } else if (reader.field() == remote_write_1::kMetadataField) {
+      StoreMetadata1(reader.BytesField());
+    } else {
+      reader.Skip();
+    }
+    if (malformed_) return Walk::kMalformed;
+  }
+  FlushGroup();
+  return reader.failed() || malformed_ ? Walk::kMalformed : Walk::kDone;
+}
+
+DecodeWorker::Walk DecodeWorker::WalkRequest2(std::string_view message, bool symbols_read) {
+  symbols_.Begin(state_.series(), rules_->remote_write().database_label);
+  if (symbols_read) {
+    WireReader symbols(message);
+    while (symbols.Next()) {
+      if (symbols.field() == remote_write_2::kSymbolsField) {
+        symbols_.Add(symbols.BytesField());
+      } else {
+        symbols.Skip();
+      }
+    }
+    if (symbols.failed()) return Walk::kMalformed;
+  }
+  SampleStager stager(*staged_, filter_);
+  WireReader reader(message);
+  while (reader.Next()) {
+    if (reader.field() == remote_write_2::kTimeSeriesField) {
+      PendingSeries& series = NextSeries();
+      if (!remote_write_2::ReadSeries(reader.BytesField(), series, refs_, side_items_, stager)) {
+        return Walk::kMalformed;
+      }
+      HashRefs(series);
+      CloseSeries(series);
+    } else if (reader.field() == remote_write_2::kSymbolsField && !symbols_read) {
+      if (staged_->series != 0) return Walk::kSymbolsLate;
+      symbols_.Add(reader.BytesField());
+    } else {
+      reader.Skip();
+    }
+    if (malformed_) return Walk::kMalformed;
+  }
+  FlushGroup();
+  return reader.failed() || malformed_ ? Walk::kMalformed : Walk::kDone;
+}
+
+PendingSeries& DecodeWorker::NextSeries() {
+  PendingSeries& series = group_[group_size_];
+  series = PendingSeries();
+  series.index = static_cast<uint32_t>(staged_->series);
+  series.first_sample = staged_->timestamps.size();
+  series.first_side = side_items_.size();
+  const auto refused = input_->refused;
+  if (next_refused_ < refused.size() && refused[next_refused_] == series.index) {
+    series.skip = true;
+    ++next_refused_;
+  }
+  ++staged_->series;
+  return series;
+}
+
+// The key of a 2.0 series: a hash of its symbols' hashes. Also finds what makes it unacceptable
+// before any look-up.
+void DecodeWorker::HashRefs(PendingSeries& series) {
+  const auto refs = RefsOf(series);
+  if (!remote_write_2::RefsAreValid(refs, symbols_)) {
+    series.problem = RefusalReason::kBadLabelRefs;
+    return;
+  }
+  if (series.has_metadata && !remote_write_2::MetadataRefsAreValid(series.metadata, symbols_)) {
+    series.problem = RefusalReason::kBadMetadataRefs;
+    return;
+  }
+  ref_hashes_.Resize(refs.size());
+  for (size_t i = 0; i < refs.size(); ++i) ref_hashes_[i] = symbols_.hash(refs[i]);
+  const auto bytes = std::as_bytes(ref_hashes_.span());
+  series.key =
+      state_.series().HashKey({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, domain_);
+}
+
+void DecodeWorker::CloseSeries(PendingSeries& series) {
+  series.sample_count = staged_->timestamps.size() - series.first_sample;
+  series.side_count = side_items_.size() - series.first_side;
+  if (is_version_2() && !series.problem && series.sample_count + series.left_out.total() == 0 &&
+      std::none_of(side_items_.begin() + static_cast<ptrdiff_t>(series.first_side),
+                   side_items_.end(),
+                   [](const SideItem& item) { return item.kind == SideItem::Kind::kHistogram; })) {
+    series.problem = RefusalReason::kNoSamples;
+  }
+  if (!series.problem) state_.series().Prefetch(series.key);
+  if (++group_size_ == kGroupSeries) FlushGroup();
+}
+
+void DecodeWorker::FlushGroup() {
+  staged_->refs.Resize(staged_->timestamps.size());
+  for (size_t i = 0; i < group_size_ && !malformed_; ++i) FlushSeries(group_[i]);
+  staged_->refs.Truncate(write_);
+  staged_->timestamps.Truncate(write_);
+  staged_->values.Truncate(write_);
+  group_size_ = 0;
+  side_items_.clear();
+  refs_.clear();
+}
+
+void DecodeWorker::FlushSeries(PendingSeries& series) {
+  const SeriesRef ref = Lookup(series);
+  if (malformed_) return;
+  const LeftOut& left_out = series.left_out;
+  const uint64_t rest = series.sample_count + left_out.too_far_ahead + left_out.too_old;
+  staged_->samples.received += rest + left_out.nan;
+  staged_->samples.dropped += left_out.nan;
+  staged_->samples_dropped_nan += left_out.nan;
+  if (ref == kUnknownSeries) {
+    staged_->samples.refused += rest;
+    if (series.problem) {
+      staged_->refused_samples[static_cast<size_t>(*series.problem)] += rest;
+    }
+    LeaveSideItems(series, true);
+  } else if (ref == kDroppedSeries) {
+    staged_->samples.dropped += rest;
+    LeaveSideItems(series, false);
+  } else {
+    if (left_out.total() != left_out.nan) CountLeftOut(series);
+    Keep(series, ref);
+    if (series.side_count != 0) StoreSideItems(series);
+    if (series.has_metadata) StoreMetadata2(series);
+  }
+}
+
+// The series' ref, kDroppedSeries, or kUnknownSeries when it is refused.
+SeriesRef DecodeWorker::Lookup(PendingSeries& series) {
+  if (series.skip) [[unlikely]] {
+    staged_->refused.push_back(series.index);
+    return kUnknownSeries;
+  }
+  if (series.problem) [[unlikely]] {
+    ReadLabels(series);
+    RefuseSeries(series, *series.problem, "");
+    return kUnknownSeries;
+  }
+  const SeriesRef ref = state_.series().Find(series.key);
+  return ref == kUnknownSeries ? ResolveNew(series) : ref;
+}
+
+void DecodeWorker::ReadLabels(const PendingSeries& series) {
+  if (is_version_2()) {
+    remote_write_2::ReadLabels(RefsOf(series), symbols_, labels_);
+  } else if (!remote_write_1::ReadLabels(series.labels, labels_)) {
+    malformed_ = true;
+  }
+}
+
+SeriesRef DecodeWorker::ResolveNew(PendingSeries& series) {
+  state_.metrics().series_resolved->Increment();
+  ReadLabels(series);
+  if (malformed_) return kUnknownSeries;
+  ResolvedSeries resolved = resolver_.Resolve(labels_, *rules_, {routed_database_, input_->replay});
+  if (resolved.verdict == Verdict::kRefuse) {
+    RefuseSeries(series, resolved.reason, resolved.detail);
+    return kUnknownSeries;
+  }
+  if (resolved.verdict == Verdict::kDrop) {
+    state_.series().AddDropped(series.key);
+    return kDroppedSeries;
+  }
+  const DatabaseRules& database = rules_->databases()[resolved.database];
+  const auto table =
+      state_.tables().Intern(database.name, resolved.table_name, database.layout.schema());
+  if (!table.ok()) {
+    RefuseSeries(series, RefusalReason::kTableLimit, table.error().message());
+    return kUnknownSeries;
+  }
+  const table::RowLabels row = database.layout.Split(resolved.labels);
+  const auto ref = state_.series().Add(
+      series.key, {*table, resolved.series_id, row.labels, row.lifted}, input_->generation);
+  if (!ref.ok()) {
+    RefuseSeries(series, RefusalReason::kSeriesLimit, ref.error().message());
+    return kUnknownSeries;
+  }
+  state_.NoteTable(*table, resolved.metric);
+  return *ref;
+}
+
+// Moves the samples together, when some before them were left out, and gives them their series.
+void DecodeWorker::Keep(const PendingSeries& series, SeriesRef ref) {
+  StagedWrite& staged = *staged_;
+  for (size_t i = 0; i < series.sample_count; ++i) staged.refs[write_ + i] = ref;
+  if (write_ != series.first_sample) {
+    for (size_t i = 0; i < series.sample_count; ++i) {
+      staged.timestamps[write_ + i] = staged.timestamps[series.first_sample + i];
+      staged.values[write_ + i] = staged.values[series.first_sample + i];
+    }
+  }
+  write_ += series.sample_count;
+  if (staged.database_samples.size() > 1) {
+    staged.database_samples[DatabaseOf(ref)] += series.sample_count;
+  }
+}
+
+DatabaseIndex DecodeWorker::DatabaseOf(SeriesRef ref) {
+  constexpr DatabaseIndex kNotLookedUp = 0xffff'ffff;
+  const table::TableId table = state_.series().Get(ref).table;
+  if (table >= table_databases_.size()) table_databases_.resize(table + 1, kNotLookedUp);
+  DatabaseIndex& database = table_databases_[table];
+  if (database == kNotLookedUp) {
+    database = rules_->FindDatabase(state_.tables().Get(table).database).value_or(0);
+  }
+  return database;
+}
+
+// Refuses samples of a series that is kept, by their time.
+void DecodeWorker::CountLeftOut(const PendingSeries& series) {
+  const auto count = [&](RefusalReason reason, uint64_t samples) {
+    if (samples == 0) return;
+    staged_->samples.refused += samples;
+    staged_->refused_samples[static_cast<size_t>(reason)] += samples;
+    RefuseItem(&series, reason, samples, "a sample's time is out of bounds");
+  };
+  count(RefusalReason::kTooFarAhead, series.left_out.too_far_ahead);
+  count(RefusalReason::kTooOld, series.left_out.too_old);
+}
+
+void DecodeWorker::NoteFirstRefusal(const PendingSeries* series, RefusalReason reason,
+                                    std::string_view detail) {
+  if (!staged_->first_refusal.empty()) return;
+  std::string text;
+  if (series != nullptr) {
+    std::vector<table::Label> labels;
+    std::swap(labels, labels_);  // may be in use
+    ReadLabels(*series);
+    text = DescribeSeries(labels_) + ": ";
+    std::swap(labels, labels_);
+  }
+  text += Printable(detail.empty() ? Name(reason) : detail, kMaxDetail);
+  staged_->first_refusal = fmt::format("{}: {}", text, HowToFix(reason));
+}
+
+void DecodeWorker::RefuseSeries(PendingSeries& series, RefusalReason reason,
+                                std::string_view detail) {
+  series.problem = reason;
+  staged_->refused.push_back(series.index);
+  ++staged_->refused_series[static_cast<size_t>(reason)];
+  NoteFirstRefusal(&series, reason, detail);
+  if (input_->replay && refused_in_replay_.empty()) refused_in_replay_ = staged_->first_refusal;
+}
+
+void DecodeWorker::RefuseItem(const PendingSeries* series, RefusalReason reason, uint64_t count,
+                              std::string_view detail) {
+  staged_->items_refused += count;
+  staged_->refused_items[static_cast<size_t>(reason)] += count;
+  NoteFirstRefusal(series, reason, detail);
+}
+
+}  // namespace forebay::receive

@@ -1,0 +1,143 @@
+// Decodes remote-write requests, looks their series up and stages what is to be stored.
+// Place: one worker per io thread, and one for recovery; the handler and the replay share this
+// code, so that both decide alike. Steady state: snappy, one pass over the wire bytes, no
+// allocation. Series are handled in groups of kGroupSeries: read and hash all, then look all up.
+// Limits: http.max_decoded_body, checked before the buffer is made; kMaxSideTextBytes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/byte_buffer.h"
+#include "base/result.h"
+#include "receive/native_histogram.h"
+#include "receive/remote_write_2.h"
+#include "receive/remote_write_state.h"
+#include "receive/series_parts.h"
+#include "receive/series_resolver.h"
+#include "receive/staged_write.h"
+#include "wal/journal_format.h"
+
+namespace forebay::receive {
+
+struct DecodeInput {
+  wal::RecordKind kind = wal::RecordKind::kRemoteWrite1;
+  std::span<const char> body;  // as sent: one snappy block
+  std::string_view tenant;
+  UnixMillis received;
+  uint64_t generation = 0;  // GenerationLease::sequence()
+  // The request was accepted once: limits do not refuse, and a series that would be refused now,
+  // though it was not then, is an error of the whole.
+  bool replay = false;
+  std::span<const uint32_t> refused = {};  // of the replayed record, ascending
+};
+
+// Threads: one at a time.
+class DecodeWorker {
+ public:
+  explicit DecodeWorker(RemoteWriteState& state);
+
+  // Replaces the contents of `staged` (an object to be reused) by those of the request.
+  // Errors: kInvalidArgument: corrupt snappy or protobuf, nothing of the request may be stored;
+  // kOutOfRange: decoded size above the limit; in replay kFailedPrecondition: a series is refused.
+  // The caller has entered the generation before and stays in it until the samples are appended.
+  Status Decode(const DecodeInput& input, StagedWrite& staged);
+  // As Decode, for a body that is not compressed. Used by tests and fuzzing.
+  Status DecodeProtobuf(const DecodeInput& input, std::string_view message, StagedWrite& staged);
+
+  // remote_write.tenant_header of the rules in force; empty: there is none.
+  std::string_view tenant_header();
+
+ private:
+  // The shared columns of a series' side rows.
+  struct RenderedSeries {
+    table::SeriesKey key;
+    bool used = false;
+    DatabaseIndex database = 0;
+    std::string metric;
+    ByteBuffer fields;
+  };
+  enum class Walk : uint8_t { kDone, kMalformed, kSymbolsLate };
+
+  void Begin(const DecodeInput& input, StagedWrite& staged);
+  void RefreshRules();
+  Status Uncompress(const DecodeInput& input);
+  Walk WalkRequest1(std::string_view message);
+  Walk WalkRequest2(std::string_view message, bool symbols_read);
+  PendingSeries& NextSeries();
+  void CloseSeries(PendingSeries& series);
+  void HashRefs(PendingSeries& series);
+  void FlushGroup();
+  void FlushSeries(PendingSeries& series);
+  table::SeriesRef Lookup(PendingSeries& series);
+  table::SeriesRef ResolveNew(PendingSeries& series);
+  void ReadLabels(const PendingSeries& series);
+  void Keep(const PendingSeries& series, table::SeriesRef ref);
+  void CountLeftOut(const PendingSeries& series);
+  void LeaveSideItems(const PendingSeries& series, bool refused);
+  void StoreSideItems(const PendingSeries& series);
+  void StoreExemplar(const PendingSeries& series, std::string_view message);
+  void StoreHistogram(const PendingSeries& series, std::string_view message);
+  void StoreMetadata2(const PendingSeries& series);
+  void StoreMetadata1(std::string_view message);
+  void StoreMetadata(DatabaseIndex database, const MetadataParts& metadata);
+  const RenderedSeries* Render(const PendingSeries& series);
+  StagedRows* SideRows(DatabaseIndex database, SideTable side);
+  // Ends a row that began at `begin`; false and the row gone when the text is too much.
+  bool EndRow(StagedRows& rows, size_t begin);
+  void RefuseSeries(PendingSeries& series, RefusalReason reason, std::string_view detail);
+  void NoteFirstRefusal(const PendingSeries* series, RefusalReason reason, std::string_view detail);
+  void RefuseItem(const PendingSeries* series, RefusalReason reason, uint64_t count,
+                  std::string_view detail);
+  std::span<const uint32_t> RefsOf(const PendingSeries& series) const {
+    return refs_.span().subspan(series.first_ref, series.ref_count);
+  }
+  DatabaseIndex DatabaseOf(table::SeriesRef ref);
+  bool is_version_2() const { return input_->kind == wal::RecordKind::kRemoteWrite2; }
+
+  RemoteWriteState& state_;
+  std::shared_ptr<const Rules> rules_;
+  const DecodeInput* input_ = nullptr;  // these: of the running request
+  StagedWrite* staged_ = nullptr;
+  SampleFilter filter_;
+  DatabaseIndex routed_database_ = 0;
+  uint64_t domain_ = 0;  // of the series keys
+  size_t next_refused_ = 0;
+  size_t write_ = 0;               // samples of the group's finished series end here
+  bool malformed_ = false;         // a part of the request is no protobuf
+  std::string refused_in_replay_;  // the first one, described
+  size_t side_text_ = 0;           // bytes
+
+  ByteBuffer body_;            // decoded
+  uint32_t small_bodies_ = 0;  // in a row, since body_ was needed in full
+  std::array<PendingSeries, kGroupSeries> group_;
+  size_t group_size_ = 0;
+  std::array<ByteBuffer, kGroupSeries> joined_;  // labels that did not stand together
+  std::vector<SideItem> side_items_;             // of the group
+  Column<uint32_t> refs_;                        // of the group
+  Column<uint64_t> ref_hashes_;
+  Column<uint32_t> exemplar_refs_;
+  remote_write_2::Symbols symbols_;
+  std::vector<table::Label> labels_;
+  std::vector<table::Label> row_labels_;
+  SeriesResolver resolver_;
+  ExemplarParts exemplar_;
+  NativeHistogram histogram_;
+  std::string scratch_;
+
+  static constexpr size_t kRenderedSeries = 512;
+  static constexpr size_t kMetadataFilter = 4096;
+  std::vector<RenderedSeries> rendered_;   // by key, direct-mapped
+  std::vector<uint64_t> metadata_filter_;  // hashes known to be stored, direct-mapped
+  uint64_t metadata_epoch_ = 0;
+  int64_t metadata_hour_ = 0;
+  std::vector<std::array<table::TableId, kSideTables>> side_tables_;  // by database
+  std::vector<DatabaseIndex> table_databases_;                        // by TableId
+};
+
+}  // namespace forebay::receive

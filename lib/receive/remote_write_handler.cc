@@ -1,0 +1,315 @@
+#include "receive/remote_write_handler.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "receive/negotiation.h"
+
+namespace forebay::receive {
+namespace {
+
+constexpr std::chrono::seconds kSlowRequest{10};
+// What Retry-After asks for: long enough for a group commit or a seal, short enough to lose no
+// time.
+constexpr std::chrono::seconds kRetryDelay{5};
+// Reserved for a body of unknown size, until it is there.
+constexpr uint64_t kChunkedReserve = 64U << 10;
+constexpr size_t kMaxTenantBytes = 65'535;
+
+// What was accepted of the request, as 2.0 senders want to know it.
+struct Written {
+  uint64_t samples = 0;
+  uint64_t histograms = 0;
+  uint64_t exemplars = 0;
+};
+
+void AddWritten(http::Response& response, wal::RecordKind kind, const Written& written) {
+  if (kind != wal::RecordKind::kRemoteWrite2) return;
+  response.headers.emplace_back("X-Prometheus-Remote-Write-Samples-Written",
+                                std::to_string(written.samples));
+  response.headers.emplace_back("X-Prometheus-Remote-Write-Histograms-Written",
+                                std::to_string(written.histograms));
+  response.headers.emplace_back("X-Prometheus-Remote-Write-Exemplars-Written",
+                                std::to_string(written.exemplars));
+}
+
+// Errors of Decode, Enter and Commit at the HTTP boundary.
+int StatusOf(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kFailedPrecondition:
+      return 400;
+    case ErrorCode::kOutOfRange:
+      return 413;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kResourceExhausted:
+    case ErrorCode::kDeadlineExceeded:
+    case ErrorCode::kAborted:
+    case ErrorCode::kCancelled:
+    case ErrorCode::kNoSpace:
+    case ErrorCode::kIo:
+      return 503;
+    case ErrorCode::kNotFound:
+    case ErrorCode::kAlreadyExists:
+    case ErrorCode::kPermissionDenied:
+    case ErrorCode::kUnauthenticated:
+    case ErrorCode::kUnimplemented:
+    case ErrorCode::kInternal:
+    case ErrorCode::kCorruption:
+      return 500;
+  }
+  FOREBAY_CHECK(false);
+}
+
+http::Response MakeRefusal(int status, std::string text) {
+  text += '\n';
+  if (status == 503) return http::Response::RetryAfter(status, kRetryDelay, std::move(text));
+  return http::Response::Text(status, std::move(text));
+}
+
+}  // namespace
+
+// One request from Handle() to its answer. Pooled per io thread.
+struct RemoteWriteHandler::Request {
+  RemoteWriteHandler* handler = nullptr;
+  http::Exchange* exchange = nullptr;  // null: not in use
+  IoState* io = nullptr;
+  wal::RecordKind kind = wal::RecordKind::kRemoteWrite1;
+  MonotonicTime began;
+  uint64_t reserved = 0;  // bytes
+  uint32_t shard = 0;
+  wal::GenerationLease lease;
+  wal::PendingRecord record;
+  StagedWrite staged;
+  std::atomic<bool> committed{false};  // the journal is done with the record
+};
+
+struct RemoteWriteHandler::IoState {
+  explicit IoState(RemoteWriteState& state) : worker(state) {}
+  DecodeWorker worker;
+  std::vector<std::unique_ptr<Request>> requests;
+  std::vector<Request*> free;
+};
+
+RemoteWriteHandler::RemoteWriteHandler(const Options& options, RemoteWriteState& state,
+                                       wal::Wal& wal, const Clock& clock)
+    : options_(options), state_(state), wal_(wal), clock_(clock) {
+  for (uint32_t i = 0; i < options_.io_threads; ++i) {
+    io_.push_back(std::make_unique<IoState>(state));
+  }
+}
+
+RemoteWriteHandler::~RemoteWriteHandler() = default;
+
+bool RemoteWriteHandler::Reserve(uint64_t bytes) {
+  auto& in_flight = state_.metrics().in_flight_bytes;
+  const uint64_t before = in_flight.fetch_add(bytes, std::memory_order_relaxed);
+  // One body is always let in, so that a small budget cannot refuse a large body for ever.
+  if (before == 0 || before + bytes <= options_.in_flight_bodies.value) return true;
+  Unreserve(bytes);
+  return false;
+}
+
+void RemoteWriteHandler::Unreserve(uint64_t bytes) {
+  state_.metrics().in_flight_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+http::Response RemoteWriteHandler::Refuse(std::optional<wal::RecordKind> kind, int status,
+                                          std::string text) {
+  http::Response response = MakeRefusal(status, std::move(text));
+  if (kind) AddWritten(response, *kind, {});
+  state_.metrics().CountRequest(kind ? ProtocolOf(*kind) : Protocol::kUnknown, status, {});
+  return response;
+}
+
+std::optional<http::Response> RemoteWriteHandler::Admit(const http::RequestHead& head) {
+  head.set_admission(0);
+  const auto kind = Negotiate(head);
+  if (!kind.ok()) return Refuse(std::nullopt, 415, kind.error().message());
+  if (head.Header("Retry-Attempt").value_or("0") != "0") {
+    state_.metrics().retried_requests->Increment();
+  }
+  if (head.content_length().value_or(0) > options_.max_body.value) {
+    return Refuse(*kind, 413,
+                  fmt::format("the body has {} bytes, at most {} are taken (http.max_body); send "
+                              "fewer samples per request",
+                              *head.content_length(), options_.max_body.value));
+  }
+  if (log_unavailable_.load(std::memory_order_relaxed)) {
+    const auto lease = wal_.Enter();
+    if (!lease.ok()) return Refuse(*kind, 503, lease.error().message());
+    log_unavailable_.store(false, std::memory_order_relaxed);
+  }
+  const uint64_t bytes = head.chunked() ? kChunkedReserve : head.content_length().value_or(0);
+  if (!Reserve(bytes)) {
+    return Refuse(*kind, 503,
+                  "too many request bodies are in flight (limits.in_flight_bodies); send again");
+  }
+  head.set_admission(bytes);
+  return std::nullopt;
+}
+
+void RemoteWriteHandler::Abandoned(const http::RequestHead& head) { Unreserve(head.admission()); }
+
+RemoteWriteHandler::Request& RemoteWriteHandler::TakeRequest(http::Exchange& exchange) {
+  const auto shard = static_cast<uint32_t>(exchange.io_thread());
+  FOREBAY_CHECK(shard < io_.size());
+  IoState& io = *io_[shard];
+  if (io.free.empty()) {
+    io.requests.push_back(std::make_unique<Request>());
+    io.free.push_back(io.requests.back().get());
+  }
+  Request& request = *io.free.back();
+  io.free.pop_back();
+  request.handler = this;
+  request.exchange = &exchange;
+  request.io = &io;
+  request.shard = shard;
+  request.began = clock_.Monotonic();
+  request.reserved = exchange.head().admission();
+  request.committed.store(false, std::memory_order_relaxed);
+  state_.metrics().in_flight_requests.fetch_add(1, std::memory_order_relaxed);
+  return request;
+}
+
+void RemoteWriteHandler::Handle(http::Exchange& exchange) {
+  Request& request = TakeRequest(exchange);
+  const http::RequestHead& head = exchange.head();
+  const std::span<const char> body = exchange.body();
+  // Admit() has negotiated the same headers.
+  request.kind = Negotiate(head).value_or(wal::RecordKind::kRemoteWrite1);
+  state_.metrics().compressed_bytes->Increment(body.size());
+  if (body.size() > request.reserved) {
+    // A chunked body: now its size is known.
+    if (!Reserve(body.size() - request.reserved)) {
+      return Finish(request, MakeRefusal(503,
+                                         "too many request bodies are in flight "
+                                         "(limits.in_flight_bodies); send again"));
+    }
+    request.reserved = body.size();
+  }
+  auto lease = wal_.Enter();
+  if (!lease.ok()) {
+    log_unavailable_.store(true, std::memory_order_relaxed);
+    return Finish(request, MakeRefusal(503, lease.error().message()));
+  }
+  request.lease = std::move(*lease);
+
+  DecodeInput input;
+  input.kind = request.kind;
+  input.body = body;
+  input.received = clock_.Now();
+  input.tenant = head.Header(request.io->worker.tenant_header()).value_or("");
+  input.tenant = input.tenant.substr(0, kMaxTenantBytes);
+  input.generation = request.lease.sequence();
+  const Status decoded = request.io->worker.Decode(input, request.staged);
+  if (!decoded.ok()) {
+    return Finish(request, MakeRefusal(StatusOf(decoded.error()), decoded.error().message()));
+  }
+  if (request.staged.nothing_to_store()) return Answer(request);
+
+  wal::PendingRecord& record = request.record;
+  record = {};
+  record.kind = request.kind;
+  record.received = input.received;
+  record.tenant = input.tenant;
+  record.refused = request.staged.refused;
+  record.body = body;
+  record.done = &RemoteWriteHandler::OnCommitted;
+  record.context = &request;
+  wal_.Commit(request.lease, &record);
+}
+
+// On the journal's thread. The request may be gone as soon as it is resumed.
+void RemoteWriteHandler::OnCommitted(wal::PendingRecord* record) {
+  Request& request = *static_cast<Request*>(record->context);
+  http::Exchange* exchange = request.exchange;
+  request.committed.store(true, std::memory_order_release);
+  exchange->Resume(&RemoteWriteHandler::OnResumed, &request);
+}
+
+void RemoteWriteHandler::OnResumed(void* argument) {
+  Request& request = *static_cast<Request*>(argument);
+  request.handler->Answer(request);
+}
+
+// The request's fate is known: stores what was committed, counts.
+void RemoteWriteHandler::Settle(Request& request) {
+  const bool committed = request.record.status.ok();
+  if (committed) {
+    request.staged.AppendTo(request.lease, request.shard);
+  } else {
+    state_.metadata().Forget(request.staged.metadata_keys);
+  }
+  state_.metrics().CountWrite(request.staged, committed);
+}
+
+void RemoteWriteHandler::Answer(Request& request) {
+  const StagedWrite& staged = request.staged;
+  Settle(request);
+  if (!request.record.status.ok()) {
+    return Finish(request, MakeRefusal(503, fmt::format("nothing was stored: {}",
+                                                        request.record.status.error().message())));
+  }
+  http::Response response = staged.anything_refused()
+                                ? http::Response::Text(400, staged.RefusalText())
+                                : http::Response::Empty(204);
+  AddWritten(
+      response, request.kind,
+      {staged.samples.accepted(), staged.histograms.accepted(), staged.exemplars.accepted()});
+  Finish(request, std::move(response));
+}
+
+void RemoteWriteHandler::Finish(Request& request, http::Response response) {
+  if (request.kind == wal::RecordKind::kRemoteWrite2 &&
+      std::none_of(response.headers.begin(), response.headers.end(),
+                   [](const auto& header) { return header.first.ends_with("-Written"); })) {
+    AddWritten(response, request.kind, {});
+  }
+  const auto duration = clock_.Monotonic() - request.began;
+  state_.metrics().CountRequest(ProtocolOf(request.kind), response.status, duration);
+  http::Exchange& exchange = *request.exchange;
+  if (duration >= kSlowRequest) {
+    state_.metrics().slow_requests->Increment();
+    LogWarn("a remote-write request was slow",
+            {{"remote", exchange.head().remote_address()},
+             {"status", response.status},
+             {"bytes", exchange.body().size()},
+             {"seconds", std::chrono::duration_cast<std::chrono::seconds>(duration).count()}});
+  }
+  if (response.status == 400) {
+    LogDebug("a remote-write request was refused in part or in whole",
+             {{"remote", exchange.head().remote_address()}, {"reason", response.body}});
+  }
+  Release(request);
+  exchange.Respond(std::move(response));
+}
+
+void RemoteWriteHandler::Release(Request& request) {
+  request.lease.Release();
+  Unreserve(request.reserved);
+  request.reserved = 0;
+  request.exchange = nullptr;
+  request.record = {};
+  request.staged.Clear();
+  request.io->free.push_back(&request);
+  state_.metrics().in_flight_requests.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void RemoteWriteHandler::Stop() {
+  for (const auto& io : io_) {
+    for (const auto& request : io->requests) {
+      if (request->exchange == nullptr || !request->committed.load(std::memory_order_acquire)) {
+        continue;
+      }
+      Settle(*request);
+      Release(*request);
+    }
+  }
+}
+
+}  // namespace forebay::receive
