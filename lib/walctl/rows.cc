@@ -1,13 +1,14 @@
 // Rendering of rows for people and scripts; see rows.h.
 #include "walctl/rows.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/byte_buffer.h"
@@ -73,7 +74,6 @@ class SegmentPrinter {
   Status EmitHeader(std::string_view line);
   Status Emit(std::string_view lines);
   void AppendJsonRows(std::string_view csv);
-  Status MakeUpSchema(size_t lifted);
 
   const RowOptions options_;
   const TextSink& sink_;
@@ -113,16 +113,6 @@ Status SegmentPrinter::EmitHeader(std::string_view line) {
   if (header_done_ || !options_.header || options_.format != RowFormat::kCsv) return OkStatus();
   header_done_ = true;
   out_.Append(line);
-  return OkStatus();
-}
-
-// Version 2 blocks do not hold the names of lifted columns.
-Status SegmentPrinter::MakeUpSchema(size_t lifted) {
-  std::vector<table::Column> columns = table::DefaultMetricsSchema().columns();
-  for (size_t i = 0; i < lifted; ++i) {
-    columns.push_back({fmt::format("Lifted{}", i + 1), table::ColumnType::kString});
-  }
-  FOREBAY_ASSIGN_OR_RETURN(schema_, table::Schema::Create(std::move(columns)));
   return OkStatus();
 }
 
@@ -169,7 +159,6 @@ Status SegmentPrinter::PrintSeries(const wal::Block& block) {
   FOREBAY_RETURN_IF_ERROR(decoder_.Decode(
       std::string_view(block.payload.data(), block.payload.size()), block.header.row_count));
   rendered_.clear();
-  size_t lifted_count = 0;
   for (const wal::SeriesBlockDecoder::Series& series : decoder_.series()) {
     labels_.clear();
     for (uint32_t i = 0; i < series.label_count; ++i) {
@@ -178,7 +167,6 @@ Status SegmentPrinter::PrintSeries(const wal::Block& block) {
     lifted_.clear();
     for (uint32_t i = 0; i < series.lifted_count; ++i)
       lifted_.push_back(decoder_.LiftedValue(series, i));
-    lifted_count = std::max<size_t>(lifted_count, series.lifted_count);
     labels_field_.clear();
     lifted_fields_.clear();
     table::AppendLabelsJsonCsv(labels_, labels_field_);
@@ -188,8 +176,9 @@ Status SegmentPrinter::PrintSeries(const wal::Block& block) {
       renderer_.Append(UnixMillis{decoder_.timestamps()[row]}, decoder_.values()[row], rendered_);
     }
   }
-  if (!schema_) FOREBAY_RETURN_IF_ERROR(MakeUpSchema(lifted_count));
-  FOREBAY_RETURN_IF_ERROR(EmitHeader(schema_->header_line()));
+  if (auto schema = table::Schema::ParseHeaderLine(decoder_.header_line()); schema.ok())
+    schema_ = std::move(*schema);
+  FOREBAY_RETURN_IF_ERROR(EmitHeader(decoder_.header_line()));
   return Emit(rendered_.view());
 }
 
@@ -298,16 +287,24 @@ Result<std::vector<std::string>> FindSegments(io::FileSystem& fs, const std::str
                                               std::string_view table) {
   FOREBAY_ASSIGN_OR_RETURN(const auto paths, ListPaths(fs, directory));
   std::vector<std::pair<uint64_t, std::string>> found;
+  std::set<std::string> keys;
   for (const std::string& path : paths) {
     const auto name = wal::ParseSegmentName(BaseName(path));
     if (!name.ok()) continue;
-    if (wal::SegmentKey(*name) == table || name->database + "_" + name->table == table) {
+    const std::string key = wal::SegmentKey(*name);
+    if (key == table || name->database + "_" + name->table == table) {
       found.emplace_back(name->id, path);
+      keys.insert(key);
     }
   }
   if (found.empty()) {
     return Error(ErrorCode::kNotFound,
                  fmt::format("no segment of table {} below {}", table, directory));
+  }
+  if (keys.size() > 1) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("table {} has segments of several schemas, name one: {}", table,
+                             fmt::join(keys, ", ")));
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> out;

@@ -30,7 +30,7 @@ struct RowCounts {
 
 struct RowOptions {
   RowFormat format = RowFormat::kCsv;
-  // CSV: begin with the line of column names, where it is known or can be made up ("Lifted1" ...).
+  // CSV: begin with the line of column names, where the segment has one.
   bool header = true;
 };
 
@@ -43,8 +43,9 @@ Result<RowCounts> PrintSegment(io::FileSystem& fs, const std::string& path,
 Result<RowCounts> PrintJournal(io::FileSystem& fs, const std::string& path, bool header,
                                const TextSink& sink);
 
-// Segments below `directory` of that table, oldest first: "<database>_<table>" for every schema, or
-// with the hash for one. Errors: kNotFound when there is none; those of listing.
+// Segments below `directory` of that table, oldest first. Shape: "<database>_<table>", or with
+// "_<hash>" when the table has segments of several schemas, whose rows differ in columns. Errors:
+// kNotFound when there is none, kInvalidArgument when there are several schemas; those of listing.
 Result<std::vector<std::string>> FindSegments(io::FileSystem& fs, const std::string& directory,
                                               std::string_view table);
 
