@@ -1,0 +1,343 @@
+#include "receive/remote_write_handler.h"
+
+#include <snappy.h>
+
+#include <catch2/catch.hpp>
+#include <functional>
+
+#include "http/client.h"
+#include "http/server.h"
+#include "io/memory_file_system.h"
+#include "receive/remote_write_replay.h"
+#include "request_builder.h"
+#include "wal/wal.h"
+
+using namespace forebay;           // NOLINT
+using namespace forebay::receive;  // NOLINT
+using namespace forebay::testing;  // NOLINT
+
+namespace {
+
+const TextLabels kUp = {{"__name__", "up"}, {"job", "x"}};
+const char* const kV2Type = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+
+// Passes on to a real log, and fails on command.
+class FailingWal final : public wal::Wal {
+ public:
+  explicit FailingWal(wal::Wal& wal) : wal_(wal) {}
+  Result<wal::GenerationLease> Enter() override {
+    if (enter_fails) return Error(ErrorCode::kUnavailable, "disk above storage.max_disk");
+    return wal_.Enter();
+  }
+  void Commit(const wal::GenerationLease& lease, wal::PendingRecord* record) override {
+    if (!commit_fails) return wal_.Commit(lease, record);
+    record->status = Error(ErrorCode::kNoSpace, "journal: no space left");
+    record->done(record);
+  }
+  Status Flush(MonotonicTime deadline) override { return wal_.Flush(deadline); }
+  Status Stop(MonotonicTime deadline) override { return wal_.Stop(deadline); }
+  wal::WalStats stats() const override { return wal_.stats(); }
+
+  std::atomic<bool> enter_fails{false};
+  std::atomic<bool> commit_fails{false};
+
+ private:
+  wal::Wal& wal_;
+};
+
+// Receiver, log and server over a file system in memory.
+class Node {
+ public:
+  explicit Node(io::FileSystem& file_system, config::Config configuration = {})
+      : config(std::move(configuration)), fs(file_system) {
+    config.databases = {{.name = "Metrics", .relabel_configs = {}, .lift_labels = {}, .sinks = {}}};
+    config.storage.dir = "data";
+    config.storage.reserve = {0};
+    state = Must(RemoteWriteState::Create(config, series, tables, registry));
+    replay = std::make_unique<RemoteWriteReplay>(*state);
+    store = std::make_unique<wal::SegmentStore>(fs, clock, "data/segments");
+    quarantine = std::make_unique<wal::Quarantine>(fs, "data/quarantine");
+    REQUIRE(quarantine->Open().ok());
+    wal::WalOptions options;
+    options.storage = config.storage;
+    options.limits = config.limits;
+    options.shards = 2;
+    real_wal =
+        Must(wal::Wal::Open(options, fs, clock, series, tables, *store, *quarantine, *replay));
+    wal = std::make_unique<FailingWal>(*real_wal);
+    RemoteWriteHandler::Options handler_options;
+    handler_options.max_body = config.http.max_body;
+    handler_options.in_flight_bodies = config.limits.in_flight_bodies;
+    handler_options.io_threads = 2;
+    handler = std::make_unique<RemoteWriteHandler>(handler_options, *state, *wal, clock);
+    http::ServerOptions server_options;
+    server_options.limits = config.http;
+    server_options.limits.io_threads = 2;
+    server = Must(http::Server::Create(server_options));
+    server->Route("POST", "/api/v1/write", handler.get());
+    REQUIRE(server->Start().ok());
+    client = Must(http::Client::Create({}));
+  }
+  ~Node() {
+    (void)server->Stop(Soon());
+    handler->Stop();
+    (void)real_wal->Stop(Soon());
+  }
+
+  template <typename T>
+  static T Must(Result<T> result) {
+    if (!result.ok()) FAIL(result.error().ToString());
+    return std::move(*result);
+  }
+  MonotonicTime Soon() const { return clock.Monotonic() + std::chrono::seconds(20); }
+
+  http::ClientResponse Send(const std::string& body, http::HeaderList headers) {
+    http::ClientRequest request;
+    request.method = "POST";
+    request.url = "http://127.0.0.1:" + std::to_string(server->port()) + "/api/v1/write";
+    request.headers = std::move(headers);
+    request.body = body;
+    return Must(client->Do(request));
+  }
+  static std::string Compress(const std::string& message) {
+    std::string body;
+    snappy::Compress(message.data(), message.size(), &body);
+    return body;
+  }
+  http::ClientResponse Send1(const std::string& message) {
+    return Send(Compress(message), {{"Content-Type", "application/x-protobuf"}});
+  }
+  http::ClientResponse Send2(const std::string& message) {
+    return Send(Compress(message), {{"Content-Type", kV2Type}, {"Content-Encoding", "snappy"}});
+  }
+  uint64_t StoredRows() {
+    REQUIRE(wal->Flush(Soon()).ok());
+    return store->Totals().rows;
+  }
+  bool Exposes(const std::string& line) const {
+    return ("\n" + registry.Expose()).find("\n" + line + "\n") != std::string::npos;
+  }
+
+  config::Config config;
+  io::FileSystem& fs;
+  SystemClock clock;
+  metrics::Registry registry;
+  table::SeriesTable series{{.hash_seed = 3}};
+  table::TableRegistry tables{1000};
+  std::unique_ptr<RemoteWriteState> state;
+  std::unique_ptr<RemoteWriteReplay> replay;
+  std::unique_ptr<wal::SegmentStore> store;
+  std::unique_ptr<wal::Quarantine> quarantine;
+  std::unique_ptr<wal::Wal> real_wal;
+  std::unique_ptr<FailingWal> wal;
+  std::unique_ptr<RemoteWriteHandler> handler;
+  std::unique_ptr<http::Server> server;
+  std::unique_ptr<http::Client> client;
+};
+
+std::string Written(const http::ClientResponse& response) {
+  std::string counts;
+  for (const char* kind : {"Samples", "Histograms", "Exemplars"}) {
+    const auto value =
+        response.Header("X-Prometheus-Remote-Write-" + std::string(kind) + "-Written");
+    if (value) counts += (counts.empty() ? "" : " ") + std::string(*value);
+  }
+  return counts;
+}
+
+}  // namespace
+
+TEST_CASE("handler: a good 1.0 request is 204 without Written headers, and its row is stored") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const auto response = node.Send1(Series1(kUp));
+  CHECK(response.status == 204);
+  CHECK(response.body.empty());
+  CHECK(Written(response).empty());
+  CHECK(node.StoredRows() == 1);
+}
+
+TEST_CASE("handler: a request without any header is 1.0 in snappy") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  CHECK(node.Send(Node::Compress(Series1(kUp)), {}).status == 204);
+  CHECK(node.StoredRows() == 1);
+}
+
+TEST_CASE("handler: a good 2.0 request is 204 with the three counts, zeros included") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const auto samples = node.Send2(Request2().Add(kUp, Sample2(1) + Sample2(2)).Encode());
+  CHECK(samples.status == 204);
+  CHECK(Written(samples) == "2 0 0");
+  const auto histogram =
+      node.Send2(Request2()
+                     .Add(kUp, BytesField(3, HistogramMessage()) + BytesField(4, DoubleField(2, 1)))
+                     .Encode());
+  CHECK(histogram.status == 204);
+  CHECK(Written(histogram) == "0 1 1");
+  const auto empty = node.Send2("");
+  CHECK(empty.status == 204);
+  CHECK(Written(empty) == "0 0 0");
+  CHECK(node.StoredRows() == 4);
+}
+
+TEST_CASE("handler: what is refused in part is 400 with the reason, and the rest is stored") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const TextLabels nameless = {{"job", "x"}};
+  const auto second =
+      node.Send2(Request2().Add(kUp, Sample2(1)).Add(nameless, Sample2(2)).Encode());
+  CHECK(second.status == 400);
+  CHECK(Written(second) == "1 0 0");
+  CHECK_THAT(second.body, Catch::StartsWith("1 of 2 series refused: 1 no_metric_name; the rest"));
+  const auto first = node.Send1(Series1(kUp) + Series1(nameless));
+  CHECK(first.status == 400);
+  CHECK(Written(first).empty());
+  const auto none = node.Send2(Request2().Add(nameless, Sample2(2)).Encode());
+  CHECK(none.status == 400);
+  CHECK(Written(none) == "0 0 0");
+  CHECK_THAT(none.body, Catch::Contains("nothing was kept"));
+  CHECK(node.StoredRows() == 2);
+  CHECK(node.Exposes("forebay_receive_received_samples_total 5"));
+  CHECK(node.Exposes("forebay_receive_samples_total{database=\"Metrics\"} 2"));
+  CHECK(node.Exposes("forebay_receive_refused_samples_total{reason=\"no_metric_name\"} 3"));
+}
+
+TEST_CASE("handler: corrupt bodies are exactly 400, with zero counts for 2.0") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  std::string body = Node::Compress(Request2().Add(kUp, Sample2(1)).Encode());
+  body[0] = '\xff';
+  const auto corrupt = node.Send(body, {{"Content-Type", kV2Type}});
+  CHECK(corrupt.status == 400);
+  CHECK(Written(corrupt) == "0 0 0");
+  CHECK(node.Send(body, {}).status == 400);
+  CHECK(node.Send("", {}).status == 400);
+  CHECK(node.Send1("\xff\xff\xff").status == 400);
+  CHECK(node.StoredRows() == 0);
+}
+
+TEST_CASE("handler: unsupported types and encodings are 415 without counts") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  for (const http::HeaderList& headers :
+       {http::HeaderList{{"Content-Type", "application/json"}},
+        http::HeaderList{{"Content-Type", "application/x-protobuf;proto=Unknown"}},
+        http::HeaderList{{"Content-Type", "application/x-protobuf;proto"}},
+        http::HeaderList{{"Content-Type", kV2Type}, {"Content-Encoding", "gzip"}}}) {
+    const auto response = node.Send(Node::Compress(Series1(kUp)), headers);
+    CHECK(response.status == 415);
+    CHECK(Written(response).empty());
+    CHECK(!response.body.empty());
+  }
+  CHECK(node.Exposes("forebay_receive_requests_total{code=\"415\",protocol=\"unknown\"} 4"));
+}
+
+TEST_CASE("handler: bodies too large, as sent or decoded, are 413") {
+  config::Config config;
+  config.http.max_body = {1000};
+  config.http.max_decoded_body = {2000};
+  io::MemoryFileSystem fs;
+  Node node(fs, config);
+  CHECK(node.Send(std::string(1001, 'x'), {{"Content-Type", kV2Type}}).status == 413);
+  const auto decoded =
+      node.Send2(Request2().Add({{"__name__", std::string(3000, 'a')}}, Sample2(1)).Encode());
+  CHECK(decoded.status == 413);
+  CHECK(Written(decoded) == "0 0 0");
+  CHECK_THAT(decoded.body, Catch::Contains("http.max_decoded_body"));
+  const auto head = http::RequestHead::Make(
+      "POST", "/api/v1/write", {{"Content-Length", "1001"}, {"Content-Type", kV2Type}});
+  const auto refused = node.handler->Admit(head);
+  REQUIRE(refused.has_value());
+  CHECK(refused->status == 413);
+  CHECK(refused->headers.size() >= 3);
+}
+
+TEST_CASE("handler: a log that cannot be entered is 503 with Retry-After, next time unread") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  node.wal->enter_fails = true;
+  const std::string message = Request2().Add(kUp, Sample2(1)).Encode();
+  const auto response = node.Send2(message);
+  CHECK(response.status == 503);
+  CHECK(response.Header("Retry-After").has_value());
+  CHECK(Written(response) == "0 0 0");
+  const auto head = http::RequestHead::Make("POST", "/api/v1/write", {{"Content-Length", "10"}});
+  const auto refused = node.handler->Admit(head);
+  REQUIRE(refused.has_value());
+  CHECK(refused->status == 503);
+  node.wal->enter_fails = false;
+  CHECK(node.Send2(message).status == 204);
+  CHECK(node.StoredRows() == 1);
+}
+
+TEST_CASE("handler: a failed commit is 503, keeps nothing, and its samples count as refused") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  node.wal->commit_fails = true;
+  const std::string metadata = BytesField(5, VarintField(1, 1));
+  const std::string message = Request2().Add(kUp, Sample2(1) + metadata).Encode();
+  const auto response = node.Send2(message);
+  CHECK(response.status == 503);
+  CHECK(response.Header("Retry-After").has_value());
+  CHECK(Written(response) == "0 0 0");
+  CHECK_THAT(response.body, Catch::Contains("no space left"));
+  CHECK(node.Exposes("forebay_receive_refused_samples_total{reason=\"commit_failed\"} 1"));
+  CHECK(node.StoredRows() == 0);
+  node.wal->commit_fails = false;
+  CHECK(node.Send2(message).status == 204);
+  // The sample and the metadata, which was not taken for stored.
+  CHECK(node.StoredRows() == 2);
+}
+
+TEST_CASE("handler: bodies beyond the in-flight budget are 503, and the budget is given back") {
+  config::Config config;
+  config.limits.in_flight_bodies = {100};
+  io::MemoryFileSystem fs;
+  Node node(fs, config);
+  const auto head = http::RequestHead::Make("POST", "/api/v1/write", {{"Content-Length", "90"}});
+  CHECK(!node.handler->Admit(head));
+  const auto second = http::RequestHead::Make("POST", "/api/v1/write", {{"Content-Length", "11"}});
+  const auto refused = node.handler->Admit(second);
+  REQUIRE(refused.has_value());
+  CHECK(refused->status == 503);
+  node.handler->Abandoned(head);
+  CHECK(node.state->metrics().in_flight_bytes == 0);
+  // A body larger than the whole budget goes in alone.
+  const auto large = http::RequestHead::Make("POST", "/api/v1/write", {{"Content-Length", "500"}});
+  CHECK(!node.handler->Admit(large));
+  node.handler->Abandoned(large);
+  CHECK(node.Send1(Series1(kUp)).status == 204);
+  CHECK(node.state->metrics().in_flight_bytes == 0);
+  CHECK(node.state->metrics().in_flight_requests == 0);
+}
+
+TEST_CASE("handler: retries are counted, the first attempt is none") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const std::string body = Node::Compress(Series1(kUp));
+  CHECK(node.Send(body, {{"Retry-Attempt", "0"}}).status == 204);
+  CHECK(node.Send(body, {{"Retry-Attempt", "2"}}).status == 204);
+  CHECK(node.Exposes("forebay_receive_retried_requests_total 1"));
+}
+
+TEST_CASE("handler: what was acknowledged and not sealed comes back by replay, alike") {
+  io::MemoryFileSystem fs;
+  {
+    Node node(fs);
+    const TextLabels nameless = {{"job", "x"}};
+    CHECK(node.Send2(Request2()
+                         .Add(nameless, Sample2(9))
+                         .Add(kUp, Sample2(1) + BytesField(3, HistogramMessage()))
+                         .Encode())
+              .status == 400);
+    CHECK(node.Send1(Series1(kUp, 2)).status == 204);
+    // Nothing can be written any more: ending this node seals nothing.
+    fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "the disk is gone"));
+  }
+  fs.Crash({.keep_probability = 0});
+  Node again(fs);
+  CHECK(again.StoredRows() == 3);
+  CHECK(again.wal->stats().quarantined_records == 0);
+}
