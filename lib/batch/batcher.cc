@@ -33,7 +33,8 @@ Batcher::Batcher(BatcherOptions options, const Clock& clock, wal::SegmentStore& 
       store_(store),
       manifests_(manifests),
       queue_(queue),
-      earliest_due_(MonotonicTime::max()) {
+      earliest_due_(MonotonicTime::max()),
+      policy_(options_.batch) {
   for (const BatchReason reason :
        {BatchReason::kSize, BatchReason::kAge, BatchReason::kFlush, BatchReason::kDrain}) {
     planned_[reason] =
@@ -149,7 +150,7 @@ void Batcher::RestoreDamaged(const std::string& id, const std::vector<wal::Table
                      [&](const auto& segment) { return segment.name.id == first_id; });
     PlannedBatch plan;
     for (auto next = first; next != table.segments.end(); ++next) {
-      if (plan.segments.size() >= std::max<size_t>(options_.batch.max_segments, 1)) break;
+      if (plan.segments.size() >= std::max<size_t>(Policy().max_segments, 1)) break;
       plan.segments.push_back(*next);
       if (wal::BatchId(first_id, NamesOf(plan.segments)) != id) continue;
       LogInfo("batch of a damaged manifest found again by its id", {{"batch", id}});
@@ -213,7 +214,19 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
   return true;
 }
 
+void Batcher::SetPolicy(const config::Batch& policy) {
+  MutexLock lock(mutex_);
+  policy_ = policy;
+  wake_.NotifyAll();
+}
+
+config::Batch Batcher::Policy() const {
+  MutexLock lock(mutex_);
+  return policy_;
+}
+
 size_t Batcher::RunOnce(wal::BatchReason flush) {
+  const config::Batch policy = Policy();
   const MonotonicTime now = clock_.Monotonic();
   const auto backlog = store_.Backlog();
   std::vector<PlannedBatch> due;
@@ -221,10 +234,10 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
   earliest_due_ = MonotonicTime::max();
   more_ = false;
   for (size_t t = 0; t < backlog.size(); ++t) {
-    for (PlannedBatch& plan : Plan(backlog[t], {now, options_.batch, flush})) {
+    for (PlannedBatch& plan : Plan(backlog[t], {now, policy, flush})) {
       if (plan.outcome == Outcome::kWait) {
         for (const wal::SegmentInfo& segment : plan.segments) {
-          earliest_due_ = std::min(earliest_due_, segment.known_since + options_.batch.max_age);
+          earliest_due_ = std::min(earliest_due_, segment.known_since + policy.max_age);
         }
         continue;
       }

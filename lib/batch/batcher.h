@@ -55,6 +55,9 @@ class Batcher {
   // Ends the thread; batches already made stay with the queue. Idempotent.
   void Stop();
 
+  // From the next round on batches are made by these limits (reload). Threads: any.
+  void SetPolicy(const config::Batch& policy) EXCLUDES(mutex_);
+
   // One round: plans and pushes at most kMaxPushesPerRound batches. Returns how many.
   // flush: kSize plans by the policy, kFlush and kDrain take everything. Threads: "batcher"; tests
   // without Start.
@@ -84,7 +87,9 @@ class Batcher {
   void RestoreDamaged(const std::string& id, const std::vector<wal::TableBacklog>& backlog);
   wal::BatchManifest MakeManifest(const PlannedBatch& plan) const;
 
-  const BatcherOptions options_;
+  config::Batch Policy() const EXCLUDES(mutex_);
+
+  const BatcherOptions options_;  // options_.batch: at start; policy_ is in force
   const Clock& clock_;
   wal::SegmentStore& store_;
   wal::ManifestStore& manifests_;
@@ -97,8 +102,9 @@ class Batcher {
   MonotonicTime earliest_due_;  // of the tables that wait, as of the last round
   bool more_ = false;           // the last round ended by its bound
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar wake_;
+  config::Batch policy_ GUARDED_BY(mutex_);  // in force
   std::map<uint64_t, Flush*> flushes_ GUARDED_BY(mutex_);  // by watch; owned by their FlushNow
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::jthread thread_;

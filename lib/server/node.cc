@@ -205,12 +205,13 @@ Status Node::Stop(MonotonicTime deadline) {
   if (batcher_ != nullptr) {
     // What the policy says is due now that everything is sealed; the rest waits on disk for the next start.
     batcher_->Stop();
-    batcher_->RunOnce(wal::BatchReason::kSize);
+    while (batcher_->RunOnce(wal::BatchReason::kSize) == batch::kMaxPushesPerRound) {
+    }
   }
   if (uploads_ != nullptr) {
-    while (queue_->HasDue() && clock_.Monotonic() < deadline) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    const uint64_t watch = queue_->StartWatch();
+    queue_->SealWatch(watch);
+    (void)queue_->EndWatch(watch, deadline);  // delivered, or tried once
     note(uploads_->Stop(deadline));
   }
   if (jobs_ != nullptr) jobs_->Stop();
