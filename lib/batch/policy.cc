@@ -13,9 +13,10 @@ PlannedBatch Cut(const std::vector<wal::SegmentInfo>& segments, size_t first,
   PlannedBatch batch;
   const size_t max_segments = std::max<size_t>(limits.max_segments, 1);
   for (size_t i = first; i < segments.size() && batch.segments.size() < max_segments; ++i) {
-    const uint64_t room =
-        limits.max_bytes.value - std::min(limits.max_bytes.value, batch.row_bytes);
-    if (!batch.segments.empty() && segments[i].row_bytes > room) break;
+    if (!batch.segments.empty() &&
+        batch.row_bytes + segments[i].row_bytes > limits.max_bytes.value) {
+      break;
+    }
     batch.rows += segments[i].rows;
     batch.row_bytes += segments[i].row_bytes;
     batch.segments.push_back(segments[i]);

@@ -285,8 +285,14 @@ Result<std::optional<table::Schema>> ReadSegmentSchema(io::FileSystem& fs,
     return reader.error();
   }
   FOREBAY_ASSIGN_OR_RETURN(const auto block, (*reader)->Next());
-  if (!block || block->header.version == wal::kBlockVersionSeries) return none;
-  auto schema = table::Schema::ParseHeaderLine({block->payload.data(), block->payload.size()});
+  if (!block) return none;
+  std::string_view header(block->payload.data(), block->payload.size());
+  wal::SeriesBlockDecoder decoder;
+  if (block->header.version == wal::kBlockVersionSeries) {
+    if (!decoder.Decode(header, block->header.row_count).ok()) return none;
+    header = decoder.header_line();
+  }
+  auto schema = table::Schema::ParseHeaderLine(header);
   if (!schema.ok()) return none;
   return std::optional<table::Schema>(*std::move(schema));
 }

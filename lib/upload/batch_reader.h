@@ -118,8 +118,8 @@ class BatchReader {
   const std::atomic<bool>* cancel_ = nullptr;
 };
 
-// The schema that a text block of the segment begins with; nothing when its first block is not
-// such. Errors: those of opening and reading. Threads: any.
+// The schema that the first block of the segment names; nothing when it names none. Errors: those
+// of opening and reading. Threads: any.
 Result<std::optional<table::Schema>> ReadSegmentSchema(io::FileSystem& fs, const std::string& path);
 
 }  // namespace forebay::upload

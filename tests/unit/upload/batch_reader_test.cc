@@ -1,0 +1,259 @@
+#include "upload/batch_reader.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <sstream>
+#include <tuple>
+
+#include "io/memory_file_system.h"
+#include "io/posix_file_system.h"
+#include "support/segments.h"
+
+namespace forebay::upload {
+namespace {
+
+using testing::SegmentMaker;
+using testing::TestSeries;
+
+struct Row {
+  int64_t series_id;
+  size_t segment;
+  std::string host;
+  int64_t timestamp;
+  uint64_t bits;
+  auto operator<=>(const Row&) const = default;
+};
+
+struct Fixture {
+  Fixture() { REQUIRE(quarantine.Open().ok()); }
+
+  std::unique_ptr<BatchReader> Open(const std::vector<std::string>& names, bool has_schema = true) {
+    std::vector<BatchReader::Source> sources;
+    for (const std::string& name : names) sources.push_back({name, "segments/" + name});
+    auto reader = BatchReader::Open(fs, std::move(sources), has_schema, quarantine, damage);
+    REQUIRE(reader.ok());
+    return *std::move(reader);
+  }
+
+  io::MemoryFileSystem fs;
+  wal::Quarantine quarantine{fs, "quarantine"};
+  metrics::Counter damage;
+  SegmentMaker maker{fs, "segments"};
+};
+
+std::string AllText(BatchReader& reader) {
+  std::string text;
+  while (true) {
+    const auto kind = reader.Next();
+    REQUIRE(kind.ok());
+    if (*kind == RunKind::kEnd) return text;
+    REQUIRE(*kind == RunKind::kText);
+    text += reader.text().text;
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: random segments come as a sort by series and segment") {
+  uint64_t state = 11;
+  const auto random = [&](uint64_t below) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (state >> 33) % below;
+  };
+  for (int round = 0; round < 25; ++round) {
+    std::vector<std::string> names;
+    std::vector<Row> expected;
+    const size_t segments = 1 + random(9);
+    for (size_t s = 0; s < segments; ++s) {
+      std::vector<TestSeries> list;
+      for (int64_t id = -40; id < 40; ++id) {
+        if (random(3) == 0) continue;
+        TestSeries series;
+        series.series_id = id * 1'000'000'007;
+        // Two series of one id, which a hash may give, must not become one.
+        series.host = "h" + std::to_string(random(2));
+        for (uint64_t n = 1 + random(5); n > 0; --n) {
+          series.timestamps.push_back(static_cast<int64_t>(random(1'000'000)));
+          series.values.push_back(static_cast<double>(random(100)));
+          expected.push_back({series.series_id, s, series.host, series.timestamps.back(),
+                              std::bit_cast<uint64_t>(series.values.back())});
+        }
+        list.push_back(series);
+      }
+      names.push_back(
+          maker.Write("Cpu", 100 * static_cast<uint64_t>(round) + s + 1, list, "", 1 + random(30)));
+    }
+    std::stable_sort(expected.begin(), expected.end(), [](const Row& a, const Row& b) {
+      return std::tie(a.series_id, a.segment) < std::tie(b.series_id, b.segment);
+    });
+    auto reader = Open(names);
+    size_t at = 0;
+    while (true) {
+      const auto kind = reader->Next();
+      REQUIRE(kind.ok());
+      if (*kind == RunKind::kEnd) break;
+      REQUIRE(*kind == RunKind::kSeries);
+      const SeriesRun& run = reader->series();
+      REQUIRE(run.labels.size() == 1);
+      REQUIRE(run.timestamps.size() == run.values.size());
+      for (size_t i = 0; i < run.timestamps.size(); ++i, ++at) {
+        REQUIRE(at < expected.size());
+        const Row row{run.series_id, expected[at].segment, std::string(run.labels[0].value),
+                      run.timestamps[i], run.values[i]};
+        REQUIRE(row == expected[at]);
+      }
+    }
+    REQUIRE(at == expected.size());
+    REQUIRE(reader->stats().rows == expected.size());
+    REQUIRE(reader->stats().damaged_ranges == 0);
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: text comes after all series, without header lines") {
+  const auto first = maker.Write("Cpu", 1, {{5, "a", {1}, {1}}}, "t1,1,\"{}\",1\n");
+  const auto second = maker.Write("Cpu", 2, {{4, "b", {2}, {2}}}, "t2,1,\"{}\",1\nt3,1,\"{}\",1\n");
+  auto reader = Open({first, second});
+  REQUIRE(*reader->Next() == RunKind::kSeries);
+  CHECK(reader->series().series_id == 4);
+  REQUIRE(*reader->Next() == RunKind::kSeries);
+  CHECK(reader->series().series_id == 5);
+  REQUIRE(*reader->Next() == RunKind::kText);
+  CHECK(reader->text().text == "t1,1,\"{}\",1\n");
+  CHECK(reader->text().rows == 1);
+  REQUIRE(*reader->Next() == RunKind::kText);
+  CHECK(reader->text().rows == 2);
+  CHECK(*reader->Next() == RunKind::kEnd);
+  CHECK(*reader->Next() == RunKind::kEnd);
+  CHECK(reader->stats().rows == 5);
+}
+
+// Segments that adx-mon's own writer made, and what they hold.
+std::string Slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file.good());
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "batch reader: adx-mon's segments give their rows, header lines dropped") {
+  io::PosixFileSystem posix;
+  const std::string directory = std::string(FOREBAY_TEST_DATA) + "/adxmon/";
+  for (const std::string name : {"Metrics_CpuBest_2cawzsrvl4mw4_2f24a73200006000",
+                                 "Metrics_CpuFast_2cawzsrvl4mw4_2f24a73200004000",
+                                 "Metrics_CpuSnappy_2cawzsrvl4mw4_2f24a73200008000"}) {
+    auto reader = BatchReader::Open(posix, {{name + ".wal", directory + name + ".wal"}}, true,
+                                    quarantine, damage);
+    REQUIRE(reader.ok());
+    const std::string text = AllText(**reader);
+    std::string expected;
+    uint64_t rows = 0;
+    std::istringstream lines(Slurp(directory + name + ".decoded"));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("Timestamp:datetime")) continue;
+      expected += line + '\n';
+      ++rows;
+    }
+    CHECK(rows > 0);
+    CHECK((text == expected));
+    CHECK((*reader)->stats().rows == rows);
+    const auto schema = ReadSegmentSchema(posix, directory + name + ".wal");
+    REQUIRE(schema.ok());
+    REQUIRE(schema->has_value());
+    CHECK((*schema)->hash_text() == "2cawzsrvl4mw4");
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: of a block, only the first line is its header line") {
+  io::PosixFileSystem posix;
+  // One block of many writes: what is behind its first line is not judged.
+  const std::string name = "Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000";
+  const std::string path = std::string(FOREBAY_TEST_DATA) + "/adxmon/" + name;
+  auto reader =
+      BatchReader::Open(posix, {{name + ".wal", path + ".wal"}}, true, quarantine, damage);
+  REQUIRE(reader.ok());
+  const std::string decoded = Slurp(path + ".decoded");
+  CHECK((AllText(**reader) == decoded.substr(decoded.find('\n') + 1)));
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: names without a schema keep every line") {
+  io::PosixFileSystem posix;
+  const std::string path = std::string(FOREBAY_TEST_DATA) + "/adxmon/Logs_App_2f24a73200006002";
+  auto reader = BatchReader::Open(posix, {{"Logs_App_2f24a73200006002.wal", path + ".wal"}}, false,
+                                  quarantine, damage);
+  REQUIRE(reader.ok());
+  CHECK(AllText(**reader) == Slurp(path + ".decoded"));
+  CHECK((*reader)->stats().rows > 0);
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "batch reader: a damaged block goes to the quarantine once, the others are read") {
+  std::vector<TestSeries> series;
+  for (int64_t id = 0; id < 10; ++id) series.push_back({id, "h", {id}, {1}});
+  const std::string name = maker.Write("Cpu", 1, series, "", 1);
+  const std::string bytes = *fs.Contents("segments/" + name);
+  // Inside the third frame: every block here is as long as the first.
+  const uint64_t frame =
+      8 + ((static_cast<uint8_t>(bytes[10]) << 8) | static_cast<uint8_t>(bytes[11]));
+  REQUIRE(fs.Overwrite("segments/" + name, 8 + 2 * frame + 12, "XXXX").ok());
+  for (int pass = 0; pass < 2; ++pass) {
+    auto reader = Open({name});
+    uint64_t runs = 0;
+    while (*reader->Next() != RunKind::kEnd) ++runs;
+    CHECK(runs == 9);
+    CHECK(reader->stats().rows == 9);
+    CHECK(reader->stats().damaged_ranges == 1);
+    CHECK(reader->stats().damaged_bytes == frame);
+    CHECK(damage.value() == 1);
+  }
+  CHECK(quarantine.files() == 1);
+  const std::string kept = "quarantine/" + name + "." + std::to_string(8 + 2 * frame);
+  CHECK(fs.Contents(kept)->size() == frame);
+  CHECK(fs.Contents(kept + ".reason")->find("crc") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: a file that is no segment is damage, not the end") {
+  const std::string good = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}});
+  const std::string bad = maker.Write("Cpu", 2, {{2, "h", {1}, {1}}});
+  REQUIRE(fs.Overwrite("segments/" + bad, 0, "BADMAGIC").ok());
+  auto reader = Open({good, bad});
+  CHECK(*reader->Next() == RunKind::kSeries);
+  CHECK(*reader->Next() == RunKind::kEnd);
+  CHECK(reader->stats().damaged_ranges == 1);
+  CHECK(*fs.Exists("quarantine/" + bad + ".0"));
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "batch reader: a full disk for the quarantine is an error of the source") {
+  const std::string name = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}, {2, "h", {1}, {1}}}, "", 1);
+  auto reader = Open({name});
+  REQUIRE(*reader->Next() == RunKind::kSeries);
+  REQUIRE(fs.Overwrite("segments/" + name, 20, "XXXX").ok());
+  fs.FailAlways(io::FileOperation::kWrite, Error(ErrorCode::kNoSpace, "injected"));
+  std::vector<BatchReader::Source> sources{{name, "segments/" + name}};
+  const auto failed = BatchReader::Open(fs, sources, true, quarantine, damage);
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.error().code() == ErrorCode::kNoSpace);
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: a missing file is an error") {
+  const auto failed =
+      BatchReader::Open(fs, {{"no.wal", "segments/no.wal"}}, true, quarantine, damage);
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.error().code() == ErrorCode::kNotFound);
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: stops when it is cancelled") {
+  auto reader = Open({maker.Write("Cpu", 1, {{1, "h", {1}, {1}}, {2, "h", {1}, {1}}})});
+  std::atomic<bool> cancel{false};
+  reader->set_cancel(&cancel);
+  CHECK(*reader->Next() == RunKind::kSeries);
+  cancel = true;
+  const auto kind = reader->Next();
+  REQUIRE_FALSE(kind.ok());
+  CHECK(kind.error().code() == ErrorCode::kCancelled);
+  CHECK(reader->source_error());
+}
+
+}  // namespace
+}  // namespace forebay::upload
