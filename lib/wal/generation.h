@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -102,7 +103,9 @@ class Generation {
   // Used by the journal thread alone, until the generation is closed.
   std::unique_ptr<JournalWriter> journal;
   uint64_t journal_bytes = 0;  // size of the file once closed, for accounting
-  bool replay_first = false;  // found at start: its samples are still in its journal; sealer thread
+  // Used by the sealer thread alone.
+  bool replay_first = false;  // found at start: its samples are still in its journal
+  std::optional<std::vector<SegmentInfo>> sealed;  // durable, while its journal is being removed
 
  private:
   struct alignas(64) Shard {

@@ -66,9 +66,11 @@ Result<bool> JournalReader::Fill(uint64_t offset, size_t bytes) {
       static_cast<size_t>(std::min<uint64_t>(std::max(bytes, kWindowBytes), size_ - offset));
   window_.resize(want);
   window_offset_ = offset;
-  FOREBAY_ASSIGN_OR_RETURN(const size_t got, file_->ReadAt(offset, window_));
-  window_.resize(got);
-  return got >= bytes;
+  const Result<size_t> got = file_->ReadAt(offset, window_);
+  // After an error the window holds nothing: the next call reads again.
+  window_.resize(got.ok() ? *got : 0);
+  if (!got.ok()) return Error(got.error());
+  return *got >= bytes;
 }
 
 // True when a record that holds begins at offset; it is then in the window.

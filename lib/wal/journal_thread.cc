@@ -116,11 +116,13 @@ bool WalImpl::RotationDue(MonotonicTime now) {
   MutexLock lock(mutex_);
   const Generation& open = *open_;
   if (rotate_up_to_ >= open.identity().sequence) return true;
+  // A journal grows also by requests of which no sample is kept.
+  const uint64_t journal = open_journal_bytes_.load(std::memory_order_relaxed);
+  if (journal > kJournalHeaderBytes && journal >= options_.generation.max_journal.value)
+    return true;
   if (open.memory_bytes() == 0) return false;
   return now - open.identity().opened >= options_.generation.max_age ||
-         open.memory_bytes() >= rotate_memory_bytes_ ||
-         open_journal_bytes_.load(std::memory_order_relaxed) >=
-             options_.generation.max_journal.value;
+         open.memory_bytes() >= rotate_memory_bytes_;
 }
 
 // Begins the next generation; the open one goes to the sealer. On an error nothing has changed.

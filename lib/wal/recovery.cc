@@ -126,10 +126,9 @@ Status WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease, uin
     }
     LogError("a journal record cannot be replayed and goes to quarantine",
              {{"error", replayed.error().ToString()}});
-    FOREBAY_RETURN_IF_ERROR(parts_.quarantine.Keep(
-        fmt::format("journal-{:x}-{}.record", id, reader.offset()),
-        std::string_view(record->body.data(), record->body.size()), replayed.error().ToString()));
-    quarantined_records_.fetch_add(1);
+    FOREBAY_RETURN_IF_ERROR(PutAside(fmt::format("journal-{:x}-{}.record", id, reader.offset()),
+                                     {record->body.data(), record->body.size()},
+                                     replayed.error().ToString()));
   }
   for (const JournalDamage& damage : reader.damage()) {
     if (damage.torn_tail) {
@@ -145,10 +144,21 @@ Status WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease, uin
               {"bytes", damage.length}});
     FOREBAY_ASSIGN_OR_RETURN(const std::string bytes,
                              reader.ReadRange(damage.offset, damage.length));
-    FOREBAY_RETURN_IF_ERROR(parts_.quarantine.Keep(
-        fmt::format("journal-{:x}-{}.damage", id, damage.offset), bytes, "damaged journal record"));
-    quarantined_records_.fetch_add(1);
+    FOREBAY_RETURN_IF_ERROR(PutAside(fmt::format("journal-{:x}-{}.damage", id, damage.offset),
+                                     bytes, "damaged journal record"));
   }
+  return {};
+}
+
+// A full quarantine must not keep good records from being replayed: it goes on without a copy.
+Status WalImpl::PutAside(const std::string& name, std::string_view bytes, std::string_view reason) {
+  const Result<bool> kept = parts_.quarantine.Keep(name, bytes, reason);
+  if (!kept.ok()) {
+    if (kept.error().code() != ErrorCode::kResourceExhausted) return Error(kept.error());
+    LogError("the quarantine is full: damaged bytes are not kept",
+             {{"item", name}, {"bytes", bytes.size()}});
+  }
+  if (!kept.ok() || *kept) quarantined_records_.fetch_add(1);
   return {};
 }
 

@@ -104,13 +104,20 @@ Result<std::vector<SegmentInfo>> Sealer::WriteAll(uint64_t generation_id,
   for (size_t begin = 0; begin < all.size();) {
     size_t end = begin;
     while (end < all.size() && all[end].table == all[begin].table) ++end;
+    const table::TableId table = all[begin].table;
+    const auto text = contents.texts.find(table);
     FOREBAY_ASSIGN_OR_RETURN(auto segment,
-                             WriteSeriesSegment(generation_id, all.subspan(begin, end - begin)));
+                             WriteSegment(generation_id, table, all.subspan(begin, end - begin),
+                                          text == contents.texts.end() ? nullptr : &text->second));
     segments.push_back(std::move(segment));
     begin = end;
   }
   for (const auto& [table, column] : contents.texts) {
-    FOREBAY_ASSIGN_OR_RETURN(auto segment, WriteTextSegment(generation_id, table, column));
+    const auto series = std::lower_bound(
+        active_.begin(), active_.end(), table,
+        [](const Active& active, table::TableId wanted) { return active.table < wanted; });
+    if (series != active_.end() && series->table == table) continue;  // written with its samples
+    FOREBAY_ASSIGN_OR_RETURN(auto segment, WriteSegment(generation_id, table, {}, &column));
     segments.push_back(std::move(segment));
   }
   return segments;
@@ -138,18 +145,27 @@ Result<SegmentInfo> Sealer::Close(OpenSegment segment) {
   SegmentInfo& info = segment.info;
   info.rows = summary.rows;
   info.row_bytes = summary.row_bytes;
-  info.min_timestamp = summary.min_timestamp;
-  info.max_timestamp = summary.max_timestamp;
+  if (summary.has_timestamps()) {
+    info.min_timestamp = summary.min_timestamp;
+    info.max_timestamp = summary.max_timestamp;
+  }
   info.known_since = clock_.Monotonic();
   FOREBAY_ASSIGN_OR_RETURN(info.file_bytes, segment.file->Size());
   FOREBAY_RETURN_IF_ERROR(segment.file->Close());
   return std::move(info);
 }
 
-Result<SegmentInfo> Sealer::WriteSeriesSegment(uint64_t generation_id,
-                                               std::span<const Active> series) {
-  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(series.front().table, generation_id));
-  const std::string_view header_line = tables_.Get(series.front().table).schema.header_line();
+// A table's samples and text rows share its segment: there is one name for both.
+Result<SegmentInfo> Sealer::WriteSegment(uint64_t generation_id, table::TableId table,
+                                         std::span<const Active> series, const TextColumn* text) {
+  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(table, generation_id));
+  const std::string_view header_line = tables_.Get(table).schema.header_line();
+  if (!series.empty()) FOREBAY_RETURN_IF_ERROR(WriteSeries(series, header_line));
+  if (text != nullptr) FOREBAY_RETURN_IF_ERROR(WriteText(*text, header_line));
+  return Close(std::move(segment));
+}
+
+Status Sealer::WriteSeries(std::span<const Active> series, std::string_view header_line) {
   encoder_.Reset(header_line);
   for (const Active& active : series) {
     const uint32_t count = counts_[active.ref];
@@ -158,11 +174,11 @@ Result<SegmentInfo> Sealer::WriteSeriesSegment(uint64_t generation_id,
       const uint32_t rows = std::min(end - begin, kMaxRowsPerEntry);
       encoder_.Add(active.ref, {timestamps_.data() + begin, rows}, {values_.data() + begin, rows});
       begin += rows;
-      if (encoder_.payload_bytes() >= kTargetBlockBytes) FOREBAY_RETURN_IF_ERROR(FlushBlock(header_line));
+      if (encoder_.payload_bytes() >= kTargetBlockBytes)
+        FOREBAY_RETURN_IF_ERROR(FlushBlock(header_line));
     }
   }
-  FOREBAY_RETURN_IF_ERROR(FlushBlock(header_line));
-  return Close(std::move(segment));
+  return FlushBlock(header_line);
 }
 
 Status Sealer::FlushBlock(std::string_view header_line) {
@@ -177,10 +193,7 @@ Status Sealer::FlushBlock(std::string_view header_line) {
   return {};
 }
 
-Result<SegmentInfo> Sealer::WriteTextSegment(uint64_t generation_id, table::TableId table,
-                                             const TextColumn& column) {
-  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(table, generation_id));
-  const std::string& header_line = tables_.Get(table).schema.header_line();
+Status Sealer::WriteText(const TextColumn& column, std::string_view header_line) {
   std::string payload;
   for (size_t row = 0; row < column.row_ends.size();) {
     const size_t begin = row == 0 ? 0 : column.row_ends[row - 1];
@@ -200,7 +213,7 @@ Result<SegmentInfo> Sealer::WriteTextSegment(uint64_t generation_id, table::Tabl
     FOREBAY_RETURN_IF_ERROR(writer_.Append(header, stats, payload));
     row = last + 1;
   }
-  return Close(std::move(segment));
+  return {};
 }
 
 Status Sealer::Sync(const std::vector<SegmentInfo>& segments) {

@@ -56,9 +56,10 @@ class Sealer {
   void Scatter(const GenerationContents& contents);
   Result<std::vector<SegmentInfo>> WriteAll(uint64_t generation_id,
                                             const GenerationContents& contents);
-  Result<SegmentInfo> WriteSeriesSegment(uint64_t generation_id, std::span<const Active> series);
-  Result<SegmentInfo> WriteTextSegment(uint64_t generation_id, table::TableId table,
-                                       const TextColumn& column);
+  Result<SegmentInfo> WriteSegment(uint64_t generation_id, table::TableId table,
+                                   std::span<const Active> series, const TextColumn* text);
+  Status WriteSeries(std::span<const Active> series, std::string_view header_line);
+  Status WriteText(const TextColumn& column, std::string_view header_line);
   Status FlushBlock(std::string_view header_line);
   Result<OpenSegment> Open(table::TableId table, uint64_t generation_id);
   Result<SegmentInfo> Close(OpenSegment segment);

@@ -59,21 +59,24 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
     FOREBAY_RETURN_IF_ERROR(ReplayJournal(generation));
   }
   GenerationContents contents = generation->Take();
-  std::vector<SegmentInfo> segments;
-  if (!contents.chunks.empty() || !contents.texts.empty()) {
+  if (!generation->sealed && (!contents.chunks.empty() || !contents.texts.empty())) {
     Result<std::vector<SegmentInfo>> sealed =
         sealer_.Seal(generation->identity().id, generation->identity().sequence, contents);
     if (!sealed.ok()) {
       generation->Restore(std::move(contents));
       return Error(std::move(sealed.error()));
     }
-    segments = std::move(*sealed);
+    generation->sealed = std::move(*sealed);
   }
   const Status removed = RemoveJournal(*generation);
   if (!removed.ok()) {
-    generation->Restore(std::move(contents));  // sealed anew, under the same names
+    // The removal is tried again, and never the sealing: it may have reached the disk, and then
+    // the segments are all that there is.
+    generation->Restore(std::move(contents));
     return removed;
   }
+  std::vector<SegmentInfo> segments;
+  if (generation->sealed) segments = std::move(*generation->sealed);
   for (const SegmentInfo& segment : segments) {
     sealed_rows_.fetch_add(segment.rows, std::memory_order_relaxed);
     sealed_file_bytes_.fetch_add(segment.file_bytes, std::memory_order_relaxed);

@@ -110,14 +110,22 @@ void WalImpl::Commit(const GenerationLease& lease, PendingRecord* record) {
   }
   record->generation = lease.generation_.get();
   record->next = nullptr;
-  MutexLock lock(mutex_);
-  if (queue_tail_ == nullptr) {
-    queue_head_ = record;
-    work_.NotifyOne();
-  } else {
-    queue_tail_->next = record;
+  {
+    MutexLock lock(mutex_);
+    if (!stopped_) {
+      if (queue_tail_ == nullptr) {
+        queue_head_ = record;
+        work_.NotifyOne();
+      } else {
+        queue_tail_->next = record;
+      }
+      queue_tail_ = record;
+      return;
+    }
   }
-  queue_tail_ = record;
+  // The request has outlived Stop's deadline: nobody writes any more.
+  record->status = Error(ErrorCode::kUnavailable, "the node has stopped");
+  record->done(record);
 }
 
 bool WalImpl::WaitSealed(uint64_t sequence, MonotonicTime deadline) {

@@ -64,7 +64,7 @@ class WalHarness final : public wal::ReplayHandler {
     registry_ = std::make_unique<table::TableRegistry>(1000);
     series_ = std::make_unique<table::SeriesTable>(series_options);
     store_ = std::make_unique<wal::SegmentStore>(fs_, clock_, "data/segments");
-    quarantine_ = std::make_unique<wal::Quarantine>(fs_, "data/quarantine");
+    quarantine_ = std::make_unique<wal::Quarantine>(fs_, "data/quarantine", quarantine_bytes_);
     FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
     auto opened =
         wal::Wal::Open(options_, fs_, clock_, *series_, *registry_, *store_, *quarantine_, *this);
@@ -73,6 +73,8 @@ class WalHarness final : public wal::ReplayHandler {
     return {};
   }
   void Close() { wal_.reset(); }
+  // For the next Open.
+  void set_quarantine_bytes(uint64_t bytes) { quarantine_bytes_ = bytes; }
 
   // Writes one request and waits for its fate. OK: acknowledged.
   Status Write(const std::vector<TestSample>& samples) {
@@ -180,6 +182,7 @@ class WalHarness final : public wal::ReplayHandler {
   io::FileSystem& fs_;
   SystemClock clock_;
   wal::WalOptions options_;
+  uint64_t quarantine_bytes_ = wal::kDefaultQuarantineBytes;
   std::unique_ptr<table::TableRegistry> registry_;
   std::unique_ptr<table::SeriesTable> series_;
   std::unique_ptr<wal::SegmentStore> store_;

@@ -56,6 +56,7 @@ class WalImpl final : public Wal {
   Status DropScrap(const std::vector<uint64_t>& journal_ids, uint64_t& newest_id);
   Status ReplayJournal(const std::shared_ptr<Generation>& generation);
   Status ReplayRecords(class JournalReader& reader, GenerationLease& lease, uint64_t id);
+  Status PutAside(const std::string& name, std::string_view bytes, std::string_view reason);
 
   // journal_thread.cc
   void JournalLoop();

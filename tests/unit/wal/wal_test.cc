@@ -197,6 +197,91 @@ TEST_CASE("wal: durability none acknowledges without a journal and seals all the
   CHECK(harness.wal().stats().journal_records == 0);
 }
 
+TEST_CASE(
+    "wal: a removal of the journal that is not known to be durable never costs the segments") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness->Write(Samples(value, 40)).ok());
+  // The journal is removed, but whether that is durable is not known; later nothing can be written.
+  io::Fault removal;
+  removal.operation = io::FileOperation::kSyncDirectory;
+  removal.path_contains = "journal";
+  removal.first = 2;  // the first is that of the next generation's journal
+  removal.count = io::Fault::kForever;
+  fs.AddFault(removal);
+  io::Fault full;
+  full.operation = io::FileOperation::kWrite;
+  full.path_contains = "segments/";
+  full.first = 6;  // five tables are sealed
+  full.count = io::Fault::kForever;
+  fs.AddFault(full);
+  CHECK_FALSE(
+      harness->wal().Flush(SystemClock().Monotonic() + std::chrono::milliseconds(300)).ok());
+  CHECK(harness->wal().stats().seal_errors >= 2);
+  CHECK(harness->store().Totals().segments == 0);  // not seen before the commit
+  io::CrashOptions keep_all;
+  keep_all.keep_probability = 1;
+  Crash(fs, harness, keep_all);
+  harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  REQUIRE(harness->Flush().ok());
+  CHECK(harness->StoredValues().size() == 40);
+}
+
+TEST_CASE("wal: a quarantine that is full does not keep good records from being replayed") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  for (int i = 0; i < 3; ++i) REQUIRE(harness->Write(Samples(value, 10)).ok());
+  Crash(fs, harness, {});
+  const auto journals = fs.List("data/journal");
+  REQUIRE(journals.ok());
+  REQUIRE(
+      fs.Overwrite("data/journal/" + journals->front().name, kJournalHeaderBytes + 50, "XX").ok());
+  harness = std::make_unique<WalHarness>(fs);
+  harness->set_quarantine_bytes(10);
+  REQUIRE(harness->Open().ok());
+  REQUIRE(harness->Flush().ok());
+  CHECK(harness->StoredValues().size() == 20);
+  CHECK(harness->wal().stats().quarantined_records == 1);
+  CHECK(harness->quarantine().bytes() == 0);
+}
+
+TEST_CASE("wal: a request that outlives the stop is refused, not left waiting") {
+  io::MemoryFileSystem fs;
+  WalHarness harness(fs);
+  REQUIRE(harness.Open().ok());
+  auto lease = harness.wal().Enter();
+  REQUIRE(lease.ok());
+  CHECK_FALSE(harness.wal().Stop(SystemClock().Monotonic()).ok());  // the lease is still held
+  PendingRecord record;
+  int calls = 0;
+  record.context = &calls;
+  record.done = [](PendingRecord* done) { ++*static_cast<int*>(done->context); };
+  harness.wal().Commit(*lease, &record);
+  CHECK(calls == 1);
+  REQUIRE_FALSE(record.status.ok());
+  CHECK(record.status.error().code() == ErrorCode::kUnavailable);
+}
+
+TEST_CASE("wal: a journal of requests without samples is ended at its size all the same") {
+  io::MemoryFileSystem fs;
+  WalOptions options;
+  options.generation.max_journal = {1000};
+  WalHarness harness(fs, options);
+  REQUIRE(harness.Open().ok());
+  for (int i = 0; i < 200; ++i) REQUIRE(harness.Write({}).ok());
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
+  while (harness.wal().stats().generations_sealed == 0 && SystemClock().Monotonic() < deadline) {
+    REQUIRE(harness.Write({}).ok());
+  }
+  CHECK(harness.wal().stats().generations_sealed > 0);
+  CHECK(harness.store().Totals().segments == 0);
+}
+
 // The model: what was acknowledged, what was refused without an answer that counts, what was
 // uploaded.
 class Model {
