@@ -31,9 +31,10 @@ inline const io::CrashOptions kLoseAll = [] {
 // Rows of one series of a segment.
 struct TestSeries {
   int64_t series_id = 0;
-  std::string host;  // value of the only label
+  std::string host;  // value of the label host; empty: none
   std::vector<int64_t> timestamps;
   std::vector<double> values;
+  int labels = 1;  // more than one: others with values that are the same in all series
 };
 
 // Writes segments of one table with the default metrics schema. `segments` is the directory.
@@ -63,6 +64,10 @@ class SegmentMaker {
       for (size_t n = 0; n < per_block && i < series.size(); ++n, ++i) {
         std::vector<table::Label> labels;
         if (!series[i].host.empty()) labels.push_back({"host", series[i].host});
+        std::vector<std::string> names;
+        for (int n = 1; n < series[i].labels; ++n)
+          names.push_back("label_name_" + std::to_string(n));
+        for (const std::string& label : names) labels.push_back({label, "a_common_value"});
         const std::string key = std::to_string(series[i].series_id) + "/" + series[i].host;
         table::NewSeries fresh;
         fresh.series_id = series[i].series_id;

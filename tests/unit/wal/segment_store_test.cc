@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <ctime>
 #include <thread>
 
 #include "io/memory_file_system.h"
@@ -176,14 +177,13 @@ TEST_CASE("segment store: loads 100000 segments in less than two seconds",
     REQUIRE(writer.Finish().ok());
   }
   SegmentStore store(fs, clock, directory);
-  auto begin = clock.Monotonic();
+  const auto cpu_seconds = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+  const double begin = cpu_seconds();
   REQUIRE(store.LoadExisting().ok());
-  const std::chrono::duration<double> load = clock.Monotonic() - begin;
-  begin = clock.Monotonic();
+  const double loaded = cpu_seconds();
   CHECK(store.Backlog().size() == 200);
-  const std::chrono::duration<double> backlog = clock.Monotonic() - begin;
-  WARN("load " << load.count() << " s, backlog " << backlog.count() << " s");
-  CHECK(load.count() < 2);
+  WARN("CPU seconds: load " << loaded - begin << ", backlog " << cpu_seconds() - loaded);
+  CHECK(loaded - begin < 2);
   const auto left = fs.List(directory);
   for (const auto& entry : *left) (void)fs.Remove(io::JoinPath(directory, entry.name));
   (void)fs.RemoveDirectory(directory);
