@@ -204,6 +204,16 @@ SeriesKey SeriesTable::CanonicalKey(const NewSeries& series) {
   return HashKey(scratch_, kCanonicalDomain);
 }
 
+// Whether there is a ref for one more series and a shape for its names: both are numbered within
+// fixed arrays, and how many there are is up to senders.
+bool SeriesTable::HasRoom(std::span<const Label> labels) {
+  if (free_refs_.empty() && capacity() >= kChunkEntries * kMaxEntryChunks) return false;
+  const uint32_t max_shapes = std::min(options_.max_shapes, kChunkShapes * kMaxShapeChunks);
+  if (!free_shapes_.empty() || shape_capacity() < max_shapes) return true;
+  ShapeKey(labels);
+  return shape_ids_.contains(scratch_);
+}
+
 SeriesRef SeriesTable::AllocateRef() {
   if (!free_refs_.empty()) {
     const SeriesRef ref = free_refs_.back();
@@ -220,12 +230,17 @@ SeriesRef SeriesTable::AllocateRef() {
   return ref;
 }
 
-ShapeId SeriesTable::AcquireShape(std::span<const Label> labels) {
+// Leaves the key of shape_ids_ in scratch_.
+void SeriesTable::ShapeKey(std::span<const Label> labels) {
   scratch_.clear();
   for (const Label& label : labels) {
     scratch_ += label.name;
     scratch_ += '\0';
   }
+}
+
+ShapeId SeriesTable::AcquireShape(std::span<const Label> labels) {
+  ShapeKey(labels);
   const auto [found, added] = shape_ids_.try_emplace(scratch_, 0);
   if (!added) {
     ++ShapeAt(found->second).references;
@@ -285,6 +300,9 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
   }
   if (bytes() >= options_.max_bytes) {
     return Error(ErrorCode::kResourceExhausted, "limits.series_bytes is reached");
+  }
+  if (!HasRoom(series.labels)) {
+    return Error(ErrorCode::kResourceExhausted, "too many different sets of label names");
   }
   ref = AllocateRef();
   Entry& entry = At(ref);

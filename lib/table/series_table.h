@@ -12,7 +12,7 @@
 // arrays are freed by ReleaseUpTo(g), called when g is sealed, since every request that could have
 // seen them is over.
 //
-// Limits: Options::max_series, Options::max_bytes. Hash collisions: 96 bits of XXH3-128 under a
+// Limits: Options::max_series, max_bytes, max_shapes. Hash collisions: 96 bits of XXH3-128 under a
 // seed that is random per process.
 #pragma once
 
@@ -70,7 +70,8 @@ class SeriesTable {
   struct Options {
     uint64_t max_series = 2'000'000;
     uint64_t max_bytes = 1ULL << 30;
-    uint64_t hash_seed = 0;  // 0: random
+    uint32_t max_shapes = 1U << 20;  // different sets of label names; at most this
+    uint64_t hash_seed = 0;          // 0: random
   };
 
   explicit SeriesTable(const Options& options);
@@ -142,7 +143,9 @@ class SeriesTable {
   void InsertAlias(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
   void RebuildIndex(size_t capacity, RebuildOptions options) REQUIRES(mutex_);
   void Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> hidden) REQUIRES(mutex_);
+  bool HasRoom(std::span<const Label> labels) REQUIRES(mutex_);
   SeriesRef AllocateRef() REQUIRES(mutex_);
+  void ShapeKey(std::span<const Label> labels) REQUIRES(mutex_);
   ShapeId AcquireShape(std::span<const Label> labels) REQUIRES(mutex_);
   void ReleaseShape(ShapeId shape) REQUIRES(mutex_);
   void FreeEntry(SeriesRef ref) REQUIRES(mutex_);

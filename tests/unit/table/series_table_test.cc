@@ -1,4 +1,5 @@
-// The series table: identity, limits, eviction that respects running requests, look-ups beside changes.
+// The series table: identity, limits, eviction that respects running requests, look-ups beside
+// changes.
 #include "table/series_table.h"
 
 #include <catch2/catch.hpp>
@@ -17,9 +18,7 @@ SeriesTable::Options Seeded() {
   return options;
 }
 
-std::vector<Label> Labels(const std::string& pod) {
-  return {{"job", "node"}, {"pod", pod}};
-}
+std::vector<Label> Labels(const std::string& pod) { return {{"job", "node"}, {"pod", pod}}; }
 
 // Adds a series named by pod under the key of `raw`.
 SeriesRef Add(SeriesTable& table, const std::string& raw, const std::string& pod,
@@ -81,6 +80,29 @@ TEST_CASE("series table: the limit refuses new series and keeps serving known on
   CHECK(refused.error().code() == ErrorCode::kResourceExhausted);
   CHECK(table.Find(table.HashKey("a", 1)) != kUnknownSeries);
   Add(table, "a again", "p1");
+}
+
+TEST_CASE("series table: too many different sets of label names refuse series, not the process") {
+  SeriesTable::Options options = Seeded();
+  options.max_shapes = 2;
+  SeriesTable table(options);
+  table.SetOpenGeneration(1);
+  const auto add = [&table](const std::string& name, const std::string& value) {
+    const std::vector<Label> labels = {{name, value}};
+    NewSeries series;
+    series.labels = labels;
+    return table.Add(table.HashKey(name + value, 1), series, 1);
+  };
+  REQUIRE(add("a", "1").ok());
+  REQUIRE(add("b", "1").ok());
+  const auto refused = add("c", "1");
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code() == ErrorCode::kResourceExhausted);
+  CHECK(add("a", "2").ok());
+  CHECK(add("b", "1").ok());
+  CHECK(table.EvictIdle(2) == 3);
+  table.ReleaseUpTo(1);
+  CHECK(add("c", "1").ok());
 }
 
 TEST_CASE("series table: dropped keys are remembered until the keys are forgotten") {
