@@ -23,7 +23,8 @@ http::Response Flush(Node& node, const http::RequestHead& head) {
     if (!parsed.ok()) return http::Response::Text(400, parsed.error().message() + "\n");
     timeout = std::clamp(*parsed, std::chrono::milliseconds(0), kMaxFlushTimeout);
   }
-  const FlushReport report = node.Flush(SystemClock().Monotonic() + timeout);
+  const bool upload = head.QueryParameter("upload").value_or("true") != "false";
+  const FlushReport report = node.Flush({SystemClock().Monotonic() + timeout, upload});
   nlohmann::json json;
   json["ok"] = report.ok();
   json["sealed"] = report.sealed.ok();

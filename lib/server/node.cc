@@ -184,10 +184,10 @@ Status Node::Start() {
   return {};
 }
 
-FlushReport Node::Flush(MonotonicTime deadline) {
+FlushReport Node::Flush(const FlushOptions& options) {
   FlushReport report;
-  report.sealed = wal_->Flush(deadline);
-  report.batches = batcher_->FlushNow(deadline);
+  report.sealed = wal_->Flush(options.deadline);
+  if (options.upload) report.batches = batcher_->FlushNow(options.deadline);
   return report;
 }
 

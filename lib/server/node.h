@@ -68,8 +68,12 @@ class Node {
   // Loads the configuration again and applies what can change. Returns one line per change for people. On an error
   // everything is as before.
   Result<std::vector<std::string>> Reload();
-  // Seals and uploads everything that was acknowledged so far.
-  FlushReport Flush(MonotonicTime deadline);
+  // Seals and, when asked, uploads everything that was acknowledged so far.
+  struct FlushOptions {
+    MonotonicTime deadline;
+    bool upload = true;
+  };
+  FlushReport Flush(const FlushOptions& options);
 
   // Why the node should not get traffic; empty when it should.
   std::string NotReady() const;
