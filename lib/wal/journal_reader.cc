@@ -73,25 +73,31 @@ Result<bool> JournalReader::Fill(uint64_t offset, size_t bytes) {
   return *got >= bytes;
 }
 
-// True when a record that holds begins at offset; it is then in the window.
-Result<bool> JournalReader::RecordAt(uint64_t offset) {
+// The bytes of the record that may begin at offset by its marker and bounds; 0 when none does.
+Result<size_t> JournalReader::CandidateAt(uint64_t offset) {
   FOREBAY_ASSIGN_OR_RETURN(const bool has_header, Fill(offset, kRecordHeaderBytes));
-  if (!has_header) return false;
+  if (!has_header) return size_t{0};
   const char* at = window_.data() + (offset - window_offset_);
-  if (Get<uint32_t>(at) != kRecordMarker) return false;
+  if (Get<uint32_t>(at) != kRecordMarker) return size_t{0};
   const Header header(at);
-  if (!header.Plausible()) return false;
+  if (!header.Plausible()) return size_t{0};
   const size_t bytes = kRecordHeaderBytes + header.payload;
+  return offset + bytes <= size_ ? bytes : 0;
+}
+
+// True when the checksum of these bytes holds; the record is then in the window.
+Result<bool> JournalReader::Verify(uint64_t offset, size_t bytes) {
   FOREBAY_ASSIGN_OR_RETURN(const bool has_all, Fill(offset, bytes));
   if (!has_all) return false;
-  at = window_.data() + (offset - window_offset_);
-  if (io::Crc32c({at + kChecksumEnd, bytes - kChecksumEnd}) != header.crc) return false;
+  const char* at = window_.data() + (offset - window_offset_);
+  if (io::Crc32c({at + kChecksumEnd, bytes - kChecksumEnd}) != Header(at).crc) return false;
   record_offset_ = offset;
   record_bytes_ = bytes;
   return true;
 }
 
-// The offset of the next record that holds, from `from` on.
+// The offset of the next record that holds, from `from` on. Nothing when there is none, or when the
+// search has cost too much: bodies are the senders', and may be full of markers.
 Result<std::optional<uint64_t>> JournalReader::FindMarker(uint64_t from) {
   const char marker_first = static_cast<char>(kRecordMarker & 0xff);
   for (uint64_t offset = from; offset + kRecordHeaderBytes <= size_;) {
@@ -104,8 +110,14 @@ Result<std::optional<uint64_t>> JournalReader::FindMarker(uint64_t from) {
       continue;
     }
     offset = window_offset_ + found;
-    FOREBAY_ASSIGN_OR_RETURN(const bool holds, RecordAt(offset));
-    if (holds) return offset;
+    FOREBAY_ASSIGN_OR_RETURN(const size_t bytes, CandidateAt(offset));
+    if (bytes != 0) {
+      search_spent_ = bytes > search_budget_;
+      if (search_spent_) return std::nullopt;
+      search_budget_ -= bytes;
+      FOREBAY_ASSIGN_OR_RETURN(const bool holds, Verify(offset, bytes));
+      if (holds) return offset;
+    }
     ++offset;
   }
   return std::nullopt;
@@ -119,7 +131,7 @@ Status JournalReader::NoteTail(uint64_t from) {
     if (!filled) break;
     const std::string_view chunk = std::string_view(window_).substr(offset - window_offset_, bytes);
     if (chunk.find_first_not_of('\0') != std::string_view::npos) {
-      damage_.push_back({from, size_ - from, /*torn_tail=*/true});
+      damage_.push_back({from, size_ - from, /*torn_tail=*/!search_spent_});
       return {};
     }
     offset += bytes;
@@ -143,7 +155,11 @@ ReplayedRecord JournalReader::Parse() const {
 
 Result<std::optional<ReplayedRecord>> JournalReader::Next() {
   if (next_offset_ >= size_) return std::nullopt;
-  FOREBAY_ASSIGN_OR_RETURN(const bool holds, RecordAt(next_offset_));
+  FOREBAY_ASSIGN_OR_RETURN(const size_t bytes, CandidateAt(next_offset_));
+  bool holds = false;
+  if (bytes != 0) {
+    FOREBAY_ASSIGN_OR_RETURN(holds, Verify(next_offset_, bytes));
+  }
   if (!holds) {
     FOREBAY_ASSIGN_OR_RETURN(const std::optional<uint64_t> found, FindMarker(next_offset_ + 1));
     if (!found) {

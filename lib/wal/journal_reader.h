@@ -16,6 +16,9 @@
 
 namespace forebay::wal {
 
+// Searching costs at most so many times the file's size in checksums; then the rest is damage.
+inline constexpr uint64_t kSearchBytesFactor = 16;
+
 // Bytes of a journal that no record covers.
 struct JournalDamage {
   uint64_t offset = 0;
@@ -43,16 +46,19 @@ class JournalReader {
 
  private:
   JournalReader(std::unique_ptr<io::File> file, uint64_t size)
-      : file_(std::move(file)), size_(size) {}
+      : file_(std::move(file)), size_(size), search_budget_(kSearchBytesFactor * size) {}
 
   Result<bool> Fill(uint64_t offset, size_t bytes);
-  Result<bool> RecordAt(uint64_t offset);
+  Result<size_t> CandidateAt(uint64_t offset);
+  Result<bool> Verify(uint64_t offset, size_t bytes);
   Result<std::optional<uint64_t>> FindMarker(uint64_t from);
   Status NoteTail(uint64_t from);
   ReplayedRecord Parse() const;
 
   std::unique_ptr<io::File> file_;
   const uint64_t size_;
+  uint64_t search_budget_;     // bytes of checksums that searching may still cost
+  bool search_spent_ = false;  // the search ended by its budget
   uint64_t generation_id_ = 0;
   uint64_t next_offset_ = 0;
   uint64_t record_offset_ = 0;

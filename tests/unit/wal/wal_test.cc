@@ -396,7 +396,7 @@ class Model {
 
 TEST_CASE("wal: random writes, faults, crashes, stops and uploads agree with a simple model") {
   const char* asked = std::getenv("FOREBAY_TEST_MODEL_SEQUENCES");
-  const uint64_t sequences = asked != nullptr ? std::strtoull(asked, nullptr, 10) : 150;
+  const uint64_t sequences = asked != nullptr ? std::strtoull(asked, nullptr, 10) : 100;
   const char* only = std::getenv("FOREBAY_TEST_MODEL_SEED");
   const uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
   for (uint64_t seed = first; seed < first + (only != nullptr ? 1 : sequences); ++seed) {
