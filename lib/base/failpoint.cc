@@ -1,0 +1,41 @@
+#include "base/failpoint.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace forebay::internal {
+namespace {
+
+struct Armed {
+  std::string name;
+  std::atomic<long> passes_left{0};
+
+  Armed() {
+    const char* asked = std::getenv("FOREBAY_FAILPOINT");
+    if (asked == nullptr) return;
+    const std::string text(asked);
+    const size_t colon = text.rfind(':');
+    name = text.substr(0, colon);
+    passes_left = colon == std::string::npos ? 1 : std::atol(text.c_str() + colon + 1);
+    if (!IsFailpoint(name)) {
+      std::fprintf(stderr, "forebay: FOREBAY_FAILPOINT: there is no failpoint \"%s\"\n", name.c_str());
+      std::exit(2);
+    }
+  }
+};
+
+}  // namespace
+
+void PassFailpoint(std::string_view name) {
+  static Armed armed;
+  if (armed.name != name || armed.passes_left.fetch_sub(1) != 1) return;
+  (void)kill(getpid(), SIGKILL);
+  pause();  // the signal is on its way
+}
+
+}  // namespace forebay::internal

@@ -1,0 +1,57 @@
+// Named places at which a test may kill the process: FOREBAY_FAILPOINT=name:count ends it, as kill -9 would, the
+// count-th time that it passes the place. Compiled in by -DFOREBAY_FAILPOINTS=ON (presets dev, asan, tsan); in release
+// builds the macro is nothing.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace forebay {
+
+// Every name there is; a test walks through them.
+inline constexpr std::array<std::string_view, 18> kFailpoints = {
+    "acknowledge.before_write",   // the group is gathered
+    "acknowledge.before_sync",    // written, not synced
+    "acknowledge.before_wake",    // durable, nobody told
+    "acknowledge.before_answer",  // appended, not answered
+    "rotate.before_create",       // the next journal is not there yet
+    "rotate.after_create",        // two journals, the old one still open
+    "seal.before_sync",           // segments written, not synced
+    "seal.before_commit",         // segments durable, journal still there
+    "seal.after_commit",          // journal gone, store not told
+    "manifest.before_write",      // batch planned
+    "manifest.after_write",       // manifest durable, nothing tried
+    "upload.before_rename",       // the file is written under its temporary name
+    "upload.after_rename",        // delivered, the manifest does not know
+    "delete.before_segments",     // the manifest says delivered everywhere
+    "delete.after_segments",      // segments gone, manifest still there
+    "replay.before_record",       // a record is about to be replayed
+    "replay.before_seal",         // all records replayed
+    "shutdown.before_seal",       // SIGTERM, requests are through
+};
+
+namespace internal {
+// Counts a pass of `name`; does not return when the environment asks for the end here. Threads: any.
+void PassFailpoint(std::string_view name);
+
+constexpr bool IsFailpoint(std::string_view name) {
+  for (const std::string_view known : kFailpoints) {
+    if (known == name) return true;
+  }
+  return false;
+}
+}  // namespace internal
+
+}  // namespace forebay
+
+#if defined(FOREBAY_FAILPOINTS)
+#define FOREBAY_FAILPOINT(name)                                                    \
+  do {                                                                             \
+    static_assert(::forebay::internal::IsFailpoint(name), "add it to kFailpoints"); \
+    ::forebay::internal::PassFailpoint(name);                                      \
+  } while (false)
+#else
+#define FOREBAY_FAILPOINT(name) \
+  do {                          \
+  } while (false)
+#endif
