@@ -65,8 +65,8 @@ class SegmentMaker {
         std::vector<table::Label> labels;
         if (!series[i].host.empty()) labels.push_back({"host", series[i].host});
         std::vector<std::string> names;
-        for (int n = 1; n < series[i].labels; ++n)
-          names.push_back("label_name_" + std::to_string(n));
+        for (int l = 1; l < series[i].labels; ++l)
+          names.push_back("label_name_" + std::to_string(l));
         for (const std::string& label : names) labels.push_back({label, "a_common_value"});
         const std::string key = std::to_string(series[i].series_id) + "/" + series[i].host;
         table::NewSeries fresh;
