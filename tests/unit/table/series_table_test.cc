@@ -18,6 +18,7 @@ SeriesTable::Options Seeded() {
   return options;
 }
 
+// Views into `pod`.
 std::vector<Label> Labels(const std::string& pod) { return {{"job", "node"}, {"pod", pod}}; }
 
 // Adds a series named by pod under the key of `raw`.
@@ -71,7 +72,8 @@ TEST_CASE("series table: the limit refuses new series and keeps serving known on
   SeriesTable table(options);
   Add(table, "a", "p1");
   Add(table, "b", "p2");
-  const std::vector<Label> labels = Labels("p3");
+  const std::string pod = "p3";
+  const std::vector<Label> labels = Labels(pod);
   NewSeries series;
   series.table = 3;
   series.labels = labels;
