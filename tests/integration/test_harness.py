@@ -10,7 +10,7 @@ import pytest
 from forebay_harness import (AWKWARD_VALUES, STALE, Exemplar, Exporter, Forebay, Histogram, HttpClient, Metadata,
                              Prometheus, Sample, Series, VmAgent, encode_v1, encode_v2, metric_sum, millis,
                              parse_log, parse_metrics, program, proper_case, read_rows, samples_of, snappy,
-                             snappy_literals, wait_for)
+                             snappy_literals, value_key, wait_for, xxhash64)
 from processes import Process
 
 
@@ -117,13 +117,14 @@ def test_metrics_are_parsed_with_awkward_labels():
 
 @pytest.mark.parametrize("schema_name, schema", [
     ("schema.csv", "Timestamp:datetime,SeriesId:long,Labels:dynamic,Value:real,Host:string\n"),
-    ("b1.schema.json", '{"columns":[{"name":"Timestamp"},{"name":"SeriesId"},{"name":"Labels"},'
+    ("../../../h1.schema.json", '{"columns":[{"name":"Timestamp"},{"name":"SeriesId"},{"name":"Labels"},'
                        '{"name":"Value"},{"name":"Host"}]}')])
 def test_rows_are_read_with_the_columns_of_the_schema_file(tmp_path, schema_name, schema):
     folder = tmp_path / "Metrics" / "Up" / "2026" / "11" / "01"
     folder.mkdir(parents=True)
     (folder / schema_name).write_text(schema)
     (folder / "b1.csv.gz").write_bytes(gzip.compress(
+        b'Timestamp,SeriesId,Labels,Value,Host\n'
         b'2026-11-01T00:00:00.5Z,-1,"{""a"":""x\\ny""}",1.5,"h,1"\n2026-11-01T00:00:00Z,-1,"{""a"":""x\\ny""}",2,h\n'))
     (folder / "b2.csv.gz.tmp").write_bytes(b"unfinished")
     rows = read_rows(tmp_path)
@@ -132,6 +133,20 @@ def test_rows_are_read_with_the_columns_of_the_schema_file(tmp_path, schema_name
     assert read_rows(tmp_path, table="Down") == []
     assert samples_of(rows) == {
         ("Up", frozenset({("a", "x\ny")})): [(1793491200000, 2.0), (1793491200500, 1.5)]}
+
+
+@pytest.mark.parametrize("data, expected", [
+    (b"", 0xEF46DB3751D8E999), (b"a", 0xD24EC4F1A98C6E5B), (b"abc", 0x44BC2CF5AD770999),
+    (b"xxhash", 0x32DD38952C4BC720), (b"Call me Ishmael. Some years ago--never mind how long precisely-",
+                                      0x02A2E85470D6FD96)])
+def test_xxhash64_has_the_published_values(data, expected):
+    assert xxhash64(data) == expected
+
+
+def test_values_are_compared_exactly():
+    assert [value_key(text) for text in ("", "NaN", "-0", "0", "Infinity", "1e-09")] == \
+        ["stale", "NaN", "-0.0", "0.0", "inf", "1e-09"]
+    assert value_key(float("nan")) == "NaN" and value_key(0.1 + 0.2) != value_key("0.3")
 
 
 def test_the_exporter_is_clean_and_its_series_come_and_go():

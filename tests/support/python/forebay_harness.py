@@ -28,7 +28,6 @@ from remote_write import (CONTENT_TYPE_V1, CONTENT_TYPE_V2, STALE, Bits, Exempla
 # A row's Labels column may be long.
 csv.field_size_limit(sys.maxsize)
 
-DEFAULT_COLUMNS = ["Timestamp", "SeriesId", "Labels", "Value"]
 LOGFMT_PAIR = re.compile(r'(\w[\w.]*)=("(?:[^"\\]|\\.)*"|\S*)')
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -96,27 +95,27 @@ def schema_columns(path):
     return [field.split(":")[0] for field in text.splitlines()[0].split(",")]
 
 
-def find_schema(data_file, table_folder):
-    """The schema file of a data file: of the same batch, else the newest in its folder or above it."""
-    stem = data_file.name.removesuffix(".csv.gz")
-    folder = data_file.parent
+def schema_lists(data_file, table_folder):
+    """Column names of every schema file from the data file's folder up to its table's."""
+    folder, lists = data_file.parent, []
     while True:
-        found = [path for path in folder.iterdir() if path.is_file() and "schema" in path.name.lower()]
-        same = [path for path in found if path.name.startswith(stem)]
-        if same or found:
-            return max(same or found, key=lambda path: path.stat().st_mtime_ns)
+        lists += [schema_columns(path) for path in folder.iterdir() if path.is_file() and "schema" in path.name]
         if folder == table_folder:
-            return None
+            return lists
         folder = folder.parent
 
 
 def read_file(data_file, table_folder):
-    """Rows of one .csv.gz as dicts of text, Labels as a dict; `_table`, `_database`, `_file` beside."""
-    schema = find_schema(data_file, table_folder)
-    columns = schema_columns(schema) if schema else DEFAULT_COLUMNS
+    """Rows of one .csv.gz as dicts of text, Labels as a dict; `_table`, `_database`, `_file` beside.
+
+    The file's first line names the columns; that there is a schema file that says the same is checked.
+    """
     rows = []
     with gzip.open(data_file, "rt", encoding="utf-8", newline="") as text:
-        for fields in csv.reader(text):
+        lines = csv.reader(text)
+        columns = next(lines)
+        assert columns in schema_lists(data_file, table_folder), f"{data_file}: no schema file has {columns}"
+        for fields in lines:
             assert len(fields) == len(columns), f"{data_file}: {len(fields)} fields for {columns}: {fields}"
             row = dict(zip(columns, fields))
             if "Labels" in row:
@@ -135,6 +134,63 @@ def read_rows(root, table=None, database=None):
         if table in (None, table_folder.name) and database in (None, table_folder.parent.name):
             rows.extend(read_file(data_file, table_folder))
     return rows
+
+
+def xxhash64(data):
+    """xxHash64 with seed 0, unsigned; written from the specification, to check what the product computes."""
+    mask = (1 << 64) - 1
+    p1, p2, p3, p4, p5 = (11400714785074694791, 14029467366897019727, 1609587929392839161, 9650029242287828579,
+                          2870177450012600261)
+
+    def rotate(value, by):
+        return (value << by | value >> (64 - by)) & mask
+
+    def mix(accumulator, lane):
+        return rotate((accumulator + lane * p2) & mask, 31) * p1 & mask
+
+    at, length = 0, len(data)
+    if length >= 32:
+        lanes = [(p1 + p2) & mask, p2, 0, -p1 & mask]
+        while at + 32 <= length:
+            lanes = [mix(lane, int.from_bytes(data[at + 8 * i:at + 8 * i + 8], "little"))
+                     for i, lane in enumerate(lanes)]
+            at += 32
+        h = sum(rotate(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18))) & mask
+        for lane in lanes:
+            h = ((h ^ mix(0, lane)) * p1 + p4) & mask
+    else:
+        h = p5
+    h = (h + length) & mask
+    for size, step in ((8, None), (4, None), (1, None)):
+        while at + size <= length:
+            lane = int.from_bytes(data[at:at + size], "little")
+            if size == 8:
+                h = (rotate(h ^ mix(0, lane), 27) * p1 + p4) & mask
+            elif size == 4:
+                h = (rotate(h ^ lane * p1 & mask, 23) * p2 + p3) & mask
+            else:
+                h = rotate(h ^ lane * p5 & mask, 11) * p1 & mask
+            at += size
+            if size == 4:
+                break
+    h = (h ^ h >> 33) * p2 & mask
+    h = (h ^ h >> 29) * p3 & mask
+    return h ^ h >> 32
+
+
+def series_id(labels):
+    """SeriesId of all labels, __name__ among them: docs/format/rows.md."""
+    text = "".join(name + value for name, value in sorted(labels.items(), key=lambda pair: pair[0].encode()))
+    number = xxhash64(text.encode())
+    return number - (1 << 64) if number >> 63 else number
+
+
+def value_key(value):
+    """Text that is equal for equal doubles only: of a row's Value, or of a float. The empty field is "stale"."""
+    if value == "":
+        return "stale"
+    number = float(value)
+    return "NaN" if number != number else repr(number)
 
 
 def samples_of(rows):

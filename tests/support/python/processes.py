@@ -158,32 +158,58 @@ class Process:
         self.stop()
 
 
-def scrape_configs(targets, interval):
-    """targets: job name to a list of host:port."""
-    return [{"job_name": job, "scrape_interval": interval, "scrape_timeout": interval,
-             "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()]
+class Scraper(Process):
+    """What Prometheus and vmagent have in common: targets in files, so that they can go without a reload.
+
+    targets: job name to a list of host:port, or to {"targets": [...], "path": "/metrics"}.
+    """
+
+    def __init__(self, name, folder, targets, interval):
+        super().__init__(name, folder)
+        self.targets = {job: one if isinstance(one, dict) else {"targets": one} for job, one in targets.items()}
+        self.interval = interval
+
+    def scrape_configs(self):
+        return [{"job_name": job, "scrape_interval": self.interval, "scrape_timeout": self.interval,
+                 "metrics_path": one.get("path", "/metrics"),
+                 "file_sd_configs": [{"files": [str(self.targets_file(job))]}]}
+                for job, one in self.targets.items()]
+
+    def targets_file(self, job):
+        return self.folder / f"targets-{job}.json"
+
+    def write_targets(self, none=False):
+        """Renames into place: a file half written would be an error for the reader."""
+        for job, one in self.targets.items():
+            temporary = self.folder / f"{job}.tmp"
+            temporary.write_text(json.dumps([] if none else [{"targets": one["targets"]}]))
+            temporary.rename(self.targets_file(job))
+
+    def stop_scraping(self):
+        """Takes the targets away; the scraper notices some seconds later and writes stale markers."""
+        self.write_targets(none=True)
 
 
-class Prometheus(Process):
+class Prometheus(Scraper):
     """Scrapes `targets` (its own port is job "prometheus") and writes to `remote_write` URLs.
 
     remote_write: URLs, or dicts with `url` and any other keys of Prometheus' remote_write section.
     """
 
     def __init__(self, folder, remote_write=(), targets=None, interval="1s", features=()):
-        super().__init__("prometheus", folder)
         self.port = free_port()
+        super().__init__("prometheus", folder, {"prometheus": [f"127.0.0.1:{self.port}"], **(targets or {})}, interval)
         self.url = f"http://127.0.0.1:{self.port}"
         self.features = list(features)
         # JSON is YAML.
         self.config = {
             "global": {"scrape_interval": interval},
-            "scrape_configs": scrape_configs(
-                {"prometheus": [f"127.0.0.1:{self.port}"], **(targets or {})}, interval),
+            "scrape_configs": self.scrape_configs(),
             "remote_write": [dict(one) if isinstance(one, dict) else {"url": one} for one in remote_write],
         }
 
     def start(self):
+        self.write_targets()
         path = self.folder / "prometheus.yml"
         path.write_text(json.dumps(self.config, indent=1))
         command = [program("prometheus"), f"--config.file={path}", f"--web.listen-address=127.0.0.1:{self.port}",
@@ -208,7 +234,7 @@ class Prometheus(Process):
         result = self.api("query", query=f"{selector}[{int((end - begin) * 1000)}ms]", time=f"{end:.3f}")
         return {
             frozenset(series["metric"].items()): {
-                round(time_ * 1000): float(value) for time_, value in series["values"]}
+                round(time_ * 1000): float(value) for time_, value in series.get("values", [])}
             for series in result["result"]
         }
 
@@ -218,23 +244,24 @@ class Prometheus(Process):
             return metric_sum(parse_metrics(answer.read().decode()), name, **labels)
 
 
-class VmAgent(Process):
+class VmAgent(Scraper):
     """Scrapes `targets` and writes to `remote_write` URLs."""
 
     def __init__(self, folder, remote_write=(), targets=None, interval="1s", arguments=()):
-        super().__init__("vmagent", folder)
+        super().__init__("vmagent", folder, targets or {}, interval)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.remote_write = list(remote_write)
         self.arguments = list(arguments)
-        self.config = {"global": {"scrape_interval": interval},
-                       "scrape_configs": scrape_configs(targets or {}, interval)}
+        self.config = {"global": {"scrape_interval": interval}, "scrape_configs": self.scrape_configs()}
 
     def start(self):
+        self.write_targets()
         path = self.folder / "scrape.yml"
         path.write_text(json.dumps(self.config, indent=1))
         self.spawn([program("vmagent"), f"-promscrape.config={path}", f"-httpListenAddr=127.0.0.1:{self.port}",
                     f"-remoteWrite.tmpDataPath={self.folder / 'queue'}", "-remoteWrite.flushInterval=200ms",
+                    "-promscrape.fileSDCheckInterval=1s",
                     *[f"-remoteWrite.url={url}" for url in self.remote_write], *self.arguments])
         self.wait_ready(f"{self.url}/health")
         return self
