@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "wal/flake_id.h"
@@ -202,12 +203,14 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
     batch.leases.push_back(*std::move(lease));
   }
   batch.manifest = MakeManifest(plan);
+  FOREBAY_FAILPOINT("manifest.before_write");
   if (const Status saved = manifests_.Save(batch.manifest); !saved.ok()) {
     errors_->Increment();
     LogError("batch manifest cannot be written, its segments wait",
              {{"table", table.key}, {"error", saved.error().ToString()}});
     return false;
   }
+  FOREBAY_FAILPOINT("manifest.after_write");
   if (!queue_.Push(std::move(batch)))
     return false;  // Stopping; the manifest is for the next start.
   planned_.at(plan.reason)->Increment();

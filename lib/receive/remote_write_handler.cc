@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "receive/negotiation.h"
 
@@ -251,6 +252,7 @@ void RemoteWriteHandler::Settle(Request& request) {
 void RemoteWriteHandler::Answer(Request& request) {
   const StagedWrite& staged = request.staged;
   Settle(request);
+  FOREBAY_FAILPOINT("acknowledge.before_answer");
   if (!request.record.status.ok()) {
     return Finish(request, MakeRefusal(503, fmt::format("nothing was stored: {}",
                                                         request.record.status.error().message())));

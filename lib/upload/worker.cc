@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -383,7 +384,9 @@ Status UploadPool::Complete(wal::Batch& batch) {
     FOREBAY_RETURN_IF_ERROR(
         dead_letters_.Take(batch.manifest, batch.leases, parts_.store, parts_.clock.Now()));
   } else {
+    FOREBAY_FAILPOINT("delete.before_segments");
     FOREBAY_RETURN_IF_ERROR(parts_.store.DeleteSegments(batch.leases));
+    FOREBAY_FAILPOINT("delete.after_segments");
   }
   FOREBAY_RETURN_IF_ERROR(parts_.manifests.Remove(batch.manifest.id));
   if (batch.manifest.failed()) dead_lettered_->Increment();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "wal/internal/wal_impl.h"
 
@@ -89,7 +90,9 @@ Status WalImpl::WriteGroup(Generation& generation, PendingRecord* first) {
     return Error(ErrorCode::kUnavailable, "the generation's journal has failed");
   }
   const uint64_t before = generation.journal->bytes();
+  FOREBAY_FAILPOINT("acknowledge.before_write");
   Status status = generation.journal->Append(first);
+  FOREBAY_FAILPOINT("acknowledge.before_sync");
   if (status.ok() && options_.durability == config::Durability::kSync) {
     status = generation.journal->Sync();
   }
@@ -105,6 +108,7 @@ Status WalImpl::WriteGroup(Generation& generation, PendingRecord* first) {
     }
     return status;
   }
+  FOREBAY_FAILPOINT("acknowledge.before_wake");
   const uint64_t written = generation.journal->bytes() - before;
   journal_bytes_written_.fetch_add(written, std::memory_order_relaxed);
   open_journal_bytes_.fetch_add(written, std::memory_order_relaxed);
@@ -127,10 +131,12 @@ bool WalImpl::RotationDue(MonotonicTime now) {
 
 // Begins the next generation; the open one goes to the sealer. On an error nothing has changed.
 Status WalImpl::Rotate() {
+  FOREBAY_FAILPOINT("rotate.before_create");
   const uint64_t id = ids_->Next();
   FOREBAY_ASSIGN_OR_RETURN(auto journal,
                            JournalWriter::Create(parts_.fs, JournalPath(id), id,
                                                  options_.durability != config::Durability::kNone));
+  FOREBAY_FAILPOINT("rotate.after_create");
   std::shared_ptr<Generation> old;
   {
     MutexLock lock(mutex_);

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <set>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "wal/internal/wal_impl.h"
 #include "wal/journal_reader.h"
@@ -110,6 +111,7 @@ Status WalImpl::ReplayJournal(const std::shared_ptr<Generation>& generation) {
     LogInfo("journal replayed",
             {{"journal", path}, {"records", replayed_records_.load() - before}});
   }
+  FOREBAY_FAILPOINT("replay.before_seal");
   generation->replay_first = false;
   generation->Close();
   return {};
@@ -119,6 +121,7 @@ Status WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease, uin
   while (true) {
     FOREBAY_ASSIGN_OR_RETURN(const std::optional<ReplayedRecord> record, reader.Next());
     if (!record) break;
+    FOREBAY_FAILPOINT("replay.before_record");
     const Status replayed = parts_.replay.Replay(*record, lease);
     if (replayed.ok()) {
       replayed_records_.fetch_add(1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "wal/segment_format.h"
 
@@ -89,6 +90,7 @@ Result<std::vector<SegmentInfo>> Sealer::Seal(uint64_t generation_id, uint64_t s
     series_.MarkUsed(active.ref, sequence);
   }
   if (segments.ok()) {
+    FOREBAY_FAILPOINT("seal.before_sync");
     const Status synced = Sync(*segments);
     if (synced.ok()) return segments;
     segments = Error(synced.error());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "wal/internal/wal_impl.h"
 
@@ -68,7 +69,9 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
     }
     generation->sealed = std::move(*sealed);
   }
+  FOREBAY_FAILPOINT("seal.before_commit");
   const Status removed = RemoveJournal(*generation);
+  FOREBAY_FAILPOINT("seal.after_commit");
   if (!removed.ok()) {
     // The removal is tried again, and never the sealing: it may have reached the disk, and then
     // the segments are all that there is.

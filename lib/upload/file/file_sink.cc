@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/byte_buffer.h"
+#include "base/failpoint.h"
 #include "table/json_text.h"
 #include "upload/gzip.h"
 
@@ -111,6 +112,7 @@ Result<Receipt> FileSink::Write(const BatchHeader& header, BatchReader& reader,
   Status status = receipt.ok() ? (*file)->SyncData() : Status(receipt.error());
   if (status.ok()) status = (*file)->Close();
   file->reset();
+  FOREBAY_FAILPOINT("upload.before_rename");
   if (status.ok()) status = fs_.Rename(temporary, path);
   if (!status.ok()) {
     // Best effort: the next try overwrites it.
@@ -120,6 +122,7 @@ Result<Receipt> FileSink::Write(const BatchHeader& header, BatchReader& reader,
   if (const Status synced = fs_.SyncDirectory(directory); !synced.ok()) {
     return Retryable(synced.error(), "file sink");
   }
+  FOREBAY_FAILPOINT("upload.after_rename");
   receipt->text = path;
   return receipt;
 }
