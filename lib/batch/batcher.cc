@@ -36,8 +36,7 @@ Batcher::Batcher(BatcherOptions options, const Clock& clock, wal::SegmentStore& 
       queue_(queue),
       earliest_due_(MonotonicTime::max()),
       policy_(options_.batch) {
-  for (const BatchReason reason :
-       {BatchReason::kSize, BatchReason::kAge, BatchReason::kFlush, BatchReason::kDrain}) {
+  for (const BatchReason reason : wal::kBatchReasons) {
     planned_[reason] =
         registry.AddCounter("forebay_batch_planned_total", "Batches made, by what made them due.",
                             {{"reason", std::string(Name(reason))}});
@@ -273,8 +272,10 @@ void Batcher::Run(const std::stop_token& stop) {
         if (!flush->planned) reason = flush->reason;
       }
     }
+    const bool flushing = reason != BatchReason::kSize;
+    if (!flushing && options_.storage_full && options_.storage_full()) reason = BatchReason::kDisk;
     const size_t pushed = RunOnce(reason);
-    if (reason != BatchReason::kSize && pushed < kMaxPushesPerRound) ServeFlushes(reason);
+    if (flushing && pushed < kMaxPushesPerRound) ServeFlushes(reason);
     if (more_) continue;
     const MonotonicTime now = clock_.Monotonic();
     {

@@ -36,6 +36,9 @@ struct BatcherOptions {
   uint32_t oldest_share_percent = 20;
   // Sinks of each database. Segments of a database that is not in here, or has none, wait.
   std::map<std::string, std::vector<std::string>> sinks;
+  // True when the disk is full: whatever waits is then due, since only uploads make room. May be
+  // empty.
+  std::function<bool()> storage_full;
   // The header line of a segment's schema where it is known, else empty; without the line's end.
   std::function<std::string(const wal::SegmentName&)> header_line;
 };
@@ -104,7 +107,7 @@ class Batcher {
 
   mutable Mutex mutex_;
   CondVar wake_;
-  config::Batch policy_ GUARDED_BY(mutex_);  // in force
+  config::Batch policy_ GUARDED_BY(mutex_);                // in force
   std::map<uint64_t, Flush*> flushes_ GUARDED_BY(mutex_);  // by watch; owned by their FlushNow
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::jthread thread_;

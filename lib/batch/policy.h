@@ -38,7 +38,7 @@ struct PlannedBatch {
 struct PlanOptions {
   MonotonicTime now;
   config::Batch limits;
-  // Everything is due, whatever its size and age: kFlush or kDrain. kSize: no flush.
+  // Everything is due, whatever its size and age: kFlush, kDrain or kDisk. kSize: no flush.
   wal::BatchReason flush = wal::BatchReason::kSize;
 };
 

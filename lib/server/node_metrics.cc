@@ -31,40 +31,55 @@ void Node::AddMetrics() {
   using S = wal::WalStats;
   constexpr auto kCounter = MetricType::kCounter;
   constexpr auto kGauge = MetricType::kGauge;
-  wal("forebay_wal_generation_samples", "Samples in the open generation.", kGauge, &S::open_generation_samples);
-  wal("forebay_wal_memory_bytes", "Memory of the columns of all generations.", kGauge, &S::memory_bytes);
+  wal("forebay_wal_generation_samples", "Samples in the open generation.", kGauge,
+      &S::open_generation_samples);
+  wal("forebay_wal_memory_bytes", "Memory of the columns of all generations.", kGauge,
+      &S::memory_bytes);
   wal("forebay_wal_generations_sealing", "Generations that are being sealed or replayed.", kGauge,
       &S::sealing_generations);
-  wal("forebay_wal_generations_sealed_total", "Generations sealed.", kCounter, &S::generations_sealed);
-  wal("forebay_wal_oldest_unsealed_seconds", "Age of the oldest data that is in no segment yet.", kGauge,
-      &S::oldest_unsealed_seconds);
-  wal("forebay_wal_recovering", "1 while journals of an earlier run are replayed.", kGauge, &S::recovering);
-  wal("forebay_wal_replayed_records_total", "Journal records replayed at start.", kCounter, &S::replayed_records);
-  wal("forebay_wal_quarantined_records_total", "Journal records that could not be replayed and were kept aside.",
-      kCounter, &S::quarantined_records);
+  wal("forebay_wal_generations_sealed_total", "Generations sealed.", kCounter,
+      &S::generations_sealed);
+  wal("forebay_wal_oldest_unsealed_seconds", "Age of the oldest data that is in no segment yet.",
+      kGauge, &S::oldest_unsealed_seconds);
+  wal("forebay_wal_recovering", "1 while journals of an earlier run are replayed.", kGauge,
+      &S::recovering);
+  wal("forebay_wal_replayed_records_total", "Journal records replayed at start.", kCounter,
+      &S::replayed_records);
+  wal("forebay_wal_quarantined_records_total",
+      "Journal records that could not be replayed and were kept aside.", kCounter,
+      &S::quarantined_records);
   wal("forebay_wal_journal_bytes", "Bytes of the journals on disk.", kGauge, &S::journal_bytes);
-  wal("forebay_wal_journal_written_bytes_total", "Bytes written to journals.", kCounter, &S::journal_bytes_written);
-  wal("forebay_wal_journal_records_total", "Records made durable in journals.", kCounter, &S::journal_records);
+  wal("forebay_wal_journal_written_bytes_total", "Bytes written to journals.", kCounter,
+      &S::journal_bytes_written);
+  wal("forebay_wal_journal_records_total", "Records made durable in journals.", kCounter,
+      &S::journal_records);
   wal("forebay_wal_journal_commits_total", "Group commits.", kCounter, &S::journal_commits);
-  wal("forebay_wal_journal_errors_total", "Failed writes, syncs and creations of journals.", kCounter,
-      &S::journal_errors);
-  wal("forebay_wal_seal_errors_total", "Attempts to seal a generation that failed.", kCounter, &S::seal_errors);
+  wal("forebay_wal_journal_errors_total", "Failed writes, syncs and creations of journals.",
+      kCounter, &S::journal_errors);
+  wal("forebay_wal_seal_errors_total", "Attempts to seal a generation that failed.", kCounter,
+      &S::seal_errors);
   wal("forebay_wal_sealed_rows_total", "Rows written to segments.", kCounter, &S::sealed_rows);
-  wal("forebay_wal_sealed_bytes_total", "Bytes of the segments written.", kCounter, &S::sealed_file_bytes);
-  wal("forebay_series_evicted_total", "Series forgotten because they were idle.", kCounter, &S::series_evicted);
+  wal("forebay_wal_sealed_bytes_total", "Bytes of the segments written.", kCounter,
+      &S::sealed_file_bytes);
+  wal("forebay_series_evicted_total", "Series forgotten because they were idle.", kCounter,
+      &S::series_evicted);
 
-  add("forebay_series", "Series known now.", kGauge, [this] { return static_cast<double>(series_->size()); });
+  add("forebay_series", "Series known now.", kGauge,
+      [this] { return static_cast<double>(series_->size()); });
   add("forebay_series_memory_bytes", "Memory of the series table.", kGauge,
       [this] { return static_cast<double>(series_->bytes()); });
   add("forebay_tables", "Tables seen by this process.", kGauge,
       [this] { return static_cast<double>(tables_->size()); });
 
   const auto store = [&](std::string_view name, std::string_view help, auto member) {
-    add(name, help, kGauge, [this, member] { return static_cast<double>(store_->Totals().*member); });
+    add(name, help, kGauge,
+        [this, member] { return static_cast<double>(store_->Totals().*member); });
   };
   store("forebay_wal_segments", "Sealed segments on disk.", &wal::StoreTotals::segments);
-  store("forebay_wal_segment_bytes", "Bytes of the sealed segments on disk.", &wal::StoreTotals::file_bytes);
-  store("forebay_wal_segment_row_bytes", "Bytes that the rows of the sealed segments take as CSV, at most.",
+  store("forebay_wal_segment_bytes", "Bytes of the sealed segments on disk.",
+        &wal::StoreTotals::file_bytes);
+  store("forebay_wal_segment_row_bytes",
+        "Bytes that the rows of the sealed segments take as CSV, at most.",
         &wal::StoreTotals::row_bytes);
   callbacks_.push_back(registry_.AddCallback(
       "forebay_wal_pending_rows", "Rows in sealed segments that wait for upload.", kGauge,
@@ -75,28 +90,32 @@ void Node::AddMetrics() {
         }
         return samples;
       }));
-  add("forebay_batches", "Batches made and not yet delivered.", kGauge,
-      [this] { return static_cast<double>(queue_->size()); });
-  add("forebay_ready", "1 when the node takes requests.", kGauge, [this] { return NotReady().empty() ? 1.0 : 0.0; });
+  add("forebay_ready", "1 when the node takes requests.", kGauge,
+      [this] { return NotReady().empty() ? 1.0 : 0.0; });
 
-  const auto http = [this](std::string_view name, std::string_view help, MetricType type, auto member) {
-    callbacks_.push_back(registry_.AddCallback(name, help, type, [this, member]() -> std::vector<Sample> {
-      return {{{{"port", "ingest"}}, static_cast<double>(ingest_->stats().*member)},
-              {{{"port", "admin"}}, static_cast<double>(admin_->stats().*member)}};
-    }));
+  const auto http = [this](std::string_view name, std::string_view help, MetricType type,
+                           auto member) {
+    callbacks_.push_back(
+        registry_.AddCallback(name, help, type, [this, member]() -> std::vector<Sample> {
+          return {{{{"port", "ingest"}}, static_cast<double>(ingest_->stats().*member)},
+                  {{{"port", "admin"}}, static_cast<double>(admin_->stats().*member)}};
+        }));
   };
   using H = http::ServerStats;
   http("forebay_http_connections", "Connections open now.", kGauge, &H::connections_open);
-  http("forebay_http_connections_accepted_total", "Connections accepted.", kCounter, &H::connections_accepted);
-  http("forebay_http_connections_refused_total", "Connections above http.max_connections.", kCounter,
-       &H::connections_refused);
+  http("forebay_http_connections_accepted_total", "Connections accepted.", kCounter,
+       &H::connections_accepted);
+  http("forebay_http_connections_refused_total", "Connections above http.max_connections.",
+       kCounter, &H::connections_refused);
   http("forebay_http_requests_total", "Requests whose head was read.", kCounter, &H::requests);
-  http("forebay_http_requests_in_flight", "Requests handled and not yet answered.", kGauge, &H::requests_in_flight);
-  http("forebay_http_requests_malformed_total", "Requests that are not HTTP as served here.", kCounter,
-       &H::requests_malformed);
+  http("forebay_http_requests_in_flight", "Requests handled and not yet answered.", kGauge,
+       &H::requests_in_flight);
+  http("forebay_http_requests_malformed_total", "Requests that are not HTTP as served here.",
+       kCounter, &H::requests_malformed);
   http("forebay_http_requests_unauthenticated_total", "Requests answered 401.", kCounter,
        &H::requests_unauthenticated);
-  http("forebay_http_timeouts_total", "Connections closed for a time limit.", kCounter, &H::timeouts);
+  http("forebay_http_timeouts_total", "Connections closed for a time limit.", kCounter,
+       &H::timeouts);
   http("forebay_http_received_bytes_total", "Bytes received.", kCounter, &H::bytes_received);
   http("forebay_http_sent_bytes_total", "Bytes sent.", kCounter, &H::bytes_sent);
   http("forebay_http_tls_handshake_failures_total", "TLS handshakes that failed.", kCounter,

@@ -78,7 +78,7 @@ SymbolId SymbolTable::Acquire(std::string_view text) {
   }
   Symbol& symbol = At(id);
   symbol.text = new char[text.size() + 1];
-  std::memcpy(symbol.text, text.data(), text.size());
+  if (!text.empty()) std::memcpy(symbol.text, text.data(), text.size());
   symbol.size = static_cast<uint32_t>(text.size());
   symbol.references = 1;
   symbol.hash = hash;

@@ -19,8 +19,6 @@ using wal::DeliveryState;
 
 constexpr std::chrono::seconds kIdleWait{
     60};  // Pop is woken by Push and Close; this bounds it anyway
-constexpr wal::BatchReason kReasons[] = {wal::BatchReason::kSize, wal::BatchReason::kAge,
-                                         wal::BatchReason::kFlush, wal::BatchReason::kDrain};
 
 }  // namespace
 
@@ -106,7 +104,7 @@ void UploadPool::AddCounters(Target& target) {
   target.duration = registry.AddHistogram("forebay_upload_duration_seconds",
                                           "Time of a delivery, failed ones included.",
                                           metrics::ExponentialBuckets(0.01, 4, 9), labels);
-  for (const wal::BatchReason reason : kReasons) {
+  for (const wal::BatchReason reason : wal::kBatchReasons) {
     const auto outcome = [&](const char* name) {
       return registry.AddCounter("forebay_upload_batches_total",
                                  "Tries to deliver a batch, by end.",

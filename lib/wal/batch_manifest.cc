@@ -67,8 +67,7 @@ std::optional<T> ParseNumber(std::string_view text) {
 }
 
 std::optional<BatchReason> ParseReason(std::string_view text) {
-  for (const BatchReason reason :
-       {BatchReason::kSize, BatchReason::kAge, BatchReason::kFlush, BatchReason::kDrain}) {
+  for (const BatchReason reason : kBatchReasons) {
     if (text == Name(reason)) return reason;
   }
   return std::nullopt;
@@ -163,6 +162,8 @@ std::string_view Name(BatchReason reason) {
       return "flush";
     case BatchReason::kDrain:
       return "drain";
+    case BatchReason::kDisk:
+      return "disk";
   }
   return "unknown";
 }

@@ -23,7 +23,10 @@ inline constexpr size_t kMaxManifestSegments = 1U << 16;
 inline constexpr uint64_t kMaxManifestBytes = 64ULL << 20;
 
 // Why a batch was made.
-enum class BatchReason { kSize, kAge, kFlush, kDrain };
+enum class BatchReason { kSize, kAge, kFlush, kDrain, kDisk };
+inline constexpr BatchReason kBatchReasons[] = {BatchReason::kSize, BatchReason::kAge,
+                                                BatchReason::kFlush, BatchReason::kDrain,
+                                                BatchReason::kDisk};
 // "size", "age", "flush", "drain".
 std::string_view Name(BatchReason reason);
 

@@ -15,6 +15,7 @@ constexpr size_t kMaxGroupRecords = 256;
 constexpr size_t kMaxGroupBytes = 64U << 20;
 constexpr std::chrono::milliseconds kDiskCheckInterval{200};
 constexpr std::chrono::seconds kRotationRetry{1};
+constexpr std::chrono::seconds kRotateWhenFull{1};
 
 }  // namespace
 
@@ -125,8 +126,11 @@ bool WalImpl::RotationDue(MonotonicTime now) {
   if (journal > kJournalHeaderBytes && journal >= options_.generation.max_journal.value)
     return true;
   if (open.memory_bytes() == 0) return false;
-  return now - open.identity().opened >= options_.generation.max_age ||
-         open.memory_bytes() >= rotate_memory_bytes_;
+  const auto age = now - open.identity().opened;
+  // A full disk: the journal takes several times what its segments will, and only segments can be
+  // uploaded.
+  if (disk_full_.load(std::memory_order_relaxed) && age >= kRotateWhenFull) return true;
+  return age >= options_.generation.max_age || open.memory_bytes() >= rotate_memory_bytes_;
 }
 
 // Begins the next generation; the open one goes to the sealer. On an error nothing has changed.
@@ -137,17 +141,38 @@ Status WalImpl::Rotate() {
                            JournalWriter::Create(parts_.fs, JournalPath(id), id,
                                                  options_.durability != config::Durability::kNone));
   FOREBAY_FAILPOINT("rotate.after_create");
+  Install(id, std::move(journal));
+  return {};
+}
+
+// The first generation. On a full volume it has no journal: nothing is acknowledged until one can
+// be made, but what lies there can be uploaded, which is what makes room.
+Status WalImpl::OpenFirst() {
+  const Status rotated = Rotate();
+  if (rotated.ok() || rotated.error().code() != ErrorCode::kNoSpace) return rotated;
+  LogError("no journal can be begun: the node starts without taking requests",
+           {{"error", rotated.error().ToString()}});
+  journal_errors_.fetch_add(1);
+  Install(ids_->Next(), nullptr);
+  MutexLock lock(mutex_);
+  rotate_up_to_ = open_->identity().sequence;
+  return {};
+}
+
+// Makes a generation the open one; the one before goes to the sealer. journal: null when there is
+// none to write to.
+void WalImpl::Install(uint64_t id, std::unique_ptr<JournalWriter> journal) {
   std::shared_ptr<Generation> old;
   {
     MutexLock lock(mutex_);
     const uint64_t sequence = next_sequence_++;
     auto fresh = MakeGeneration(sequence, id);
-    const uint64_t header_bytes = journal->bytes();
+    const uint64_t header_bytes = journal == nullptr ? 0 : journal->bytes();
+    journal_broken_.store(journal == nullptr);
     fresh->journal = std::move(journal);
     parts_.series.SetOpenGeneration(sequence);
     old = std::move(open_);
     open_ = std::move(fresh);
-    journal_broken_.store(false);
     const uint64_t old_bytes = open_journal_bytes_.exchange(header_bytes);
     if (old != nullptr) {
       sealing_journal_bytes_.fetch_add(old_bytes);
@@ -156,14 +181,17 @@ Status WalImpl::Rotate() {
     }
   }
   if (old != nullptr) old->Close();
-  return {};
+}
+
+uint64_t WalImpl::DiskBytes() const {
+  return parts_.store.Totals().file_bytes + open_journal_bytes_.load() +
+         sealing_journal_bytes_.load();
 }
 
 void WalImpl::CheckDisk(MonotonicTime now) {
   if (now < next_disk_check_) return;
   next_disk_check_ = now + kDiskCheckInterval;
-  const uint64_t used =
-      parts_.store.Totals().file_bytes + open_journal_bytes_.load() + sealing_journal_bytes_.load();
+  const uint64_t used = DiskBytes();
   bool full = used >= options_.storage.max_disk.value;
   const Result<io::Space> space = parts_.fs.VolumeSpace(options_.storage.dir);
   if (space.ok() && space->available_bytes < options_.storage.reserve.value) full = true;

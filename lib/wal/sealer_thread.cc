@@ -46,7 +46,7 @@ std::shared_ptr<Generation> WalImpl::WaitForDrained() {
 
 // False when it is time to stop.
 bool WalImpl::Backoff(int attempt) {
-  const auto wait = std::min(kMaxBackoff, kFirstBackoff * (1 << std::min(attempt, 6)));
+  const auto wait = std::min(kMaxBackoff, kFirstBackoff * (1 << std::min(attempt, 9)));
   const MonotonicTime until = std::chrono::steady_clock::now() + wait;
   MutexLock lock(mutex_);
   while (!stop_sealer_) {

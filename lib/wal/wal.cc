@@ -44,7 +44,7 @@ Status WalImpl::Start() {
   FOREBAY_RETURN_IF_ERROR(parts_.fs.CreateDirectories(journal_directory_));
   FOREBAY_RETURN_IF_ERROR(parts_.fs.CreateDirectories(parts_.store.directory()));
   FOREBAY_RETURN_IF_ERROR(Recover());
-  FOREBAY_RETURN_IF_ERROR(Rotate());
+  FOREBAY_RETURN_IF_ERROR(OpenFirst());
   CheckDisk(parts_.clock.Monotonic());
   journal_thread_ = StartThread("journal", [this](const std::stop_token&) { JournalLoop(); });
   sealer_thread_ = StartThread("sealer", [this](const std::stop_token&) { SealerLoop(); });
@@ -190,6 +190,7 @@ WalStats WalImpl::stats() const {
   stats.sealed_file_bytes = sealed_file_bytes_.load();
   stats.series_evicted = series_evicted_.load();
   stats.memory_bytes = pool_.bytes();
+  stats.disk_full = disk_full_.load();
   const MonotonicTime now = parts_.clock.Monotonic();
   MutexLock lock(mutex_);
   stats.open_generation_samples = open_->samples();

@@ -140,6 +140,7 @@ struct WalStats {
   uint64_t series_evicted = 0;
   uint64_t memory_bytes = 0;           // columns of all generations
   double oldest_unsealed_seconds = 0;  // age of the oldest data not yet in a segment
+  bool disk_full = false;             // above storage.max_disk, or the volume below storage.reserve
   bool recovering = false;             // journals of an earlier run are still being replayed
 };
 

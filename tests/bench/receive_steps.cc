@@ -1,3 +1,4 @@
+// DEPS: receive
 // Cost of receiving, per sample: snappy, and parse + hash + look-up + stage, of known series.
 // Payload: 100000 series of 200 tables, 10 labels, 2000 series a request, one sample each.
 // Items are samples: items_per_second of one core; the counter s_per_sample is its inverse.

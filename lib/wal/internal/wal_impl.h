@@ -65,6 +65,9 @@ class WalImpl final : public Wal {
   Status WriteGroup(Generation& generation, PendingRecord* first);
   bool RotationDue(MonotonicTime now) EXCLUDES(mutex_);
   Status Rotate();
+  Status OpenFirst();
+  void Install(uint64_t id, std::unique_ptr<JournalWriter> journal) EXCLUDES(mutex_);
+  uint64_t DiskBytes() const;
   void CheckDisk(MonotonicTime now);
 
   // sealer_thread.cc

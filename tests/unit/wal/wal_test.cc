@@ -184,6 +184,28 @@ TEST_CASE("wal: a damaged record in the middle of a journal costs that record an
   CHECK(harness->quarantine().files() >= 1);
 }
 
+TEST_CASE("wal: a node on a full volume starts, takes nothing, and takes requests when there is room") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness->Write(Samples(value, 30)).ok());
+  REQUIRE(harness->Flush().ok());
+  Crash(fs, harness, {});
+  fs.SetCapacity(fs.UsedBytes());
+  harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  CHECK_FALSE(harness->Write(Samples(value, 1)).ok());
+  CHECK(harness->UploadAll().size() == 30);
+  fs.SetCapacity(1 << 20);
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
+  Status written = Error(ErrorCode::kUnavailable, "not tried");
+  while (!written.ok() && SystemClock().Monotonic() < deadline) {
+    written = harness->Write(Samples(value, 1));
+  }
+  CHECK(written.ok());
+}
+
 TEST_CASE("wal: durability none acknowledges without a journal and seals all the same") {
   io::MemoryFileSystem fs;
   WalOptions options;
