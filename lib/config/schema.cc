@@ -142,9 +142,9 @@ const Field kUploadFields[] = {
     Key<&Upload::retry_initial>("retry_initial",
                                 "Wait before the second attempt; it doubles from there, with full "
                                 "jitter.",
-                                {.min = 1, .max = kDay, .reloadable = true}),
+                                {.min = 1, .max = kDay}),
     Key<&Upload::retry_max>("retry_max", "Longest wait between attempts. There is no last attempt.",
-                            {.min = 1, .max = kDay, .reloadable = true}),
+                            {.min = 1, .max = kDay}),
 };
 const StructSchema kUpload{kUploadFields};
 

@@ -38,8 +38,10 @@ uint16_t Server::port() const { return impl_->port(); }
 int Server::io_threads() const { return impl_->io_threads(); }
 void Server::StopAccepting() { impl_->StopAccepting(); }
 Status Server::Stop(MonotonicTime deadline) { return impl_->Stop(deadline); }
-Status Server::ReloadTls() { return impl_->ReloadTls(); }
-Status Server::ReloadAuth() { return impl_->ReloadAuth(); }
+Result<SecurityPtr> Server::LoadSecurity(const config::Tls& tls, const config::Auth& auth) {
+  return internal::LoadSecurity(tls, auth);
+}
+void Server::UseSecurity(const SecurityPtr& security) { impl_->UseSecurity(*security); }
 ServerStats Server::stats() const { return impl_->stats(); }
 
 }  // namespace forebay::http

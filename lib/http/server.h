@@ -29,6 +29,7 @@ namespace internal {
 class Connection;
 class IoThread;
 class ServerImpl;
+struct Security;
 }  // namespace internal
 
 // One request and its answer. Owned by the server. Valid from Handle() until Respond(); after that
@@ -126,6 +127,10 @@ struct ServerOptions {
   std::vector<std::string> open_paths;  // served without authentication
 };
 
+// Certificates and credentials as their files were; a server without TLS or without credentials has
+// none of them in it.
+using SecurityPtr = std::shared_ptr<const internal::Security>;
+
 class Server {
  public:
   // Reads certificates and credentials and binds the port; nothing is accepted before Start().
@@ -153,12 +158,12 @@ class Server {
   // Threads: one caller, not an io thread.
   Status Stop(MonotonicTime deadline);
 
-  // Reads the certificate files again; new connections use them, open ones keep theirs.
-  // Errors: as Create(); the certificates in use stay. Threads: any.
-  Status ReloadTls();
-  // Reads the credential files again, for all requests from now on. Errors and threads: as
-  // ReloadTls().
-  Status ReloadAuth();
+  // Reads certificates and credentials for a later UseSecurity(), so that a reload of several
+  // servers changes all of them or none. Errors: as Create(). Threads: any.
+  static Result<SecurityPtr> LoadSecurity(const config::Tls& tls, const config::Auth& auth);
+  // New connections use these certificates (or plain HTTP), open ones keep theirs; the credentials
+  // count for every request from now on. Threads: any.
+  void UseSecurity(const SecurityPtr& security);
 
   ServerStats stats() const;
 

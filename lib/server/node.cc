@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "config/load.h"
 #include "config/reload.h"
@@ -38,7 +39,8 @@ uint32_t IoThreads(const config::Config& config) {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-// Ten bits of the host name, so that the segments of a StatefulSet's pods get different ids: pod ordinals differ.
+// Ten bits of the host name, so that the segments of a StatefulSet's pods get different ids: pod
+// ordinals differ.
 uint32_t HostId() {
   char name[256] = {};
   if (gethostname(name, sizeof name - 1) != 0) return 0;
@@ -125,6 +127,7 @@ Status Node::OpenUploads() {
   options.batch = config.batch;
   options.oldest_share_percent = config.upload.oldest_share_percent;
   options.sinks = sinks.Names();
+  options.storage_full = [this] { return wal_->stats().disk_full; };
   options.header_line = [this](const wal::SegmentName& name) { return HeaderLineOf(name); };
   uploads_ = std::make_unique<upload::UploadPool>(
       config.upload, io::JoinPath(config.storage.dir, "dlq"), std::move(sinks),
@@ -161,7 +164,8 @@ Status Node::OpenServers() {
   options.max_body = config.http.max_body;
   options.in_flight_bodies = config.limits.in_flight_bodies;
   options.io_threads = IoThreads(config);
-  remote_write_ = std::make_unique<receive::RemoteWriteHandler>(options, *receive_state_, *wal_, clock_);
+  remote_write_ =
+      std::make_unique<receive::RemoteWriteHandler>(options, *receive_state_, *wal_, clock_);
   for (const std::string& path : config.remote_write.paths) {
     ingest_->Route("POST", path, remote_write_.get());
   }
@@ -201,9 +205,11 @@ Status Node::Stop(MonotonicTime deadline) {
   };
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
   if (remote_write_ != nullptr) remote_write_->Stop();
+  FOREBAY_FAILPOINT("shutdown.before_seal");
   note(wal_->Stop(deadline));
   if (batcher_ != nullptr) {
-    // What the policy says is due now that everything is sealed; the rest waits on disk for the next start.
+    // What the policy says is due now that everything is sealed; the rest waits on disk for the
+    // next start.
     batcher_->Stop();
     while (batcher_->RunOnce(wal::BatchReason::kSize) == batch::kMaxPushesPerRound) {
     }
@@ -237,13 +243,17 @@ Result<std::vector<std::string>> Node::Reload() {
   const config::Config running = config();
   const config::ReloadPlan plan = config::PlanReload(running, *loaded);
   config::Config next = config::ApplyReload(running, *loaded);
-  // What can fail comes first; each keeps its last good state.
-  for (http::Server* server : {ingest_.get(), admin_.get()}) {
-    if (Status status = server->ReloadTls(); !status.ok()) return failed(status.error());
-    if (Status status = server->ReloadAuth(); !status.ok()) return failed(status.error());
-  }
+  // What can fail comes first, and is put to use only when all of it is there.
+  const auto ingest = http::Server::LoadSecurity(next.listen.tls, next.listen.auth);
+  if (!ingest.ok()) return failed(ingest.error());
+  const auto admin = http::Server::LoadSecurity(next.listen.admin_tls, next.listen.admin_auth);
+  if (!admin.ok()) return failed(admin.error());
   if (!plan.live.empty()) {
     if (Status status = receive_state_->SetRules(next); !status.ok()) return failed(status.error());
+  }
+  ingest_->UseSecurity(*ingest);
+  admin_->UseSecurity(*admin);
+  if (!plan.live.empty()) {
     batcher_->SetPolicy(next.batch);
     ConfigureLogBy(next);
   }

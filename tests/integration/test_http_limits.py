@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.client
 import json
+import re
 import resource
 import socket
 import ssl
@@ -144,6 +145,24 @@ def test_a_reload_takes_other_file_names_too(make_forebay, authority):
     assert peer_subject(node, context) == "other"
 
 
+def test_credentials_can_be_demanded_by_a_reload(make_forebay, tmp_path):
+    node = make_forebay()
+    path = node.folder / "config.yaml"
+    config = json.loads(path.read_text())
+    (tmp_path / "tokens").write_text("t-1\n")
+    config["listen"]["auth"] = {"bearer_file": str(tmp_path / "tokens")}
+    path.write_text(json.dumps(config))
+    assert post(node) == 204
+    reload(node)
+    assert post(node) == 401 and post(node, headers={"Authorization": "Bearer t-1"}) == 204
+    # All or nothing: the bad file of one port leaves the other as it is.
+    config["listen"]["auth"] = {}
+    config["listen"]["admin_auth"] = {"basic_file": str(tmp_path / "nothing")}
+    path.write_text(json.dumps(config))
+    assert "nothing" in reload(node, 400)
+    assert post(node) == 401
+
+
 def test_client_certificates_are_demanded_when_an_authority_is_given(make_forebay, authority, tmp_path):
     certificate, key = authority.issue("server")
     node = make_forebay({"listen": {"tls": {"cert_file": str(certificate), "key_file": str(key),
@@ -238,7 +257,7 @@ def test_pipelined_requests_are_answered_in_order(forebay):
                 f"{'Connection: close' if close else 'X: y'}\r\n\r\n").encode() + body
 
     answer = raw(forebay, request(BODY) + request(b"bad") + request(BODY, "/no") + request(BODY, close=True))
-    assert [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")] == [
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", answer) == [
         b"204", b"400", b"404", b"204"]
     forebay.flush()
     assert len(forebay.rows()) == 2

@@ -35,8 +35,8 @@ ServerImpl::~ServerImpl() {
 }
 
 Status ServerImpl::Init() {
-  FOREBAY_RETURN_IF_ERROR(ReloadTls());
-  FOREBAY_RETURN_IF_ERROR(ReloadAuth());
+  FOREBAY_ASSIGN_OR_RETURN(const SecurityPtr security, LoadSecurity(options_.tls, options_.auth));
+  UseSecurity(*security);
   FOREBAY_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(options_.listen));
   uint32_t count = options_.limits.io_threads;
   if (count == 0) count = std::max(1u, std::thread::hardware_concurrency());
@@ -186,21 +186,22 @@ std::shared_ptr<const Credentials> ServerImpl::credentials() const {
   return credentials_;
 }
 
-Status ServerImpl::ReloadTls() {
-  if (!options_.tls.enabled()) return OkStatus();
-  FOREBAY_ASSIGN_OR_RETURN(TlsContext loaded, MakeServerContext(options_.tls));
-  const MutexLock lock(mutex_);
-  tls_ = std::move(loaded);
-  return OkStatus();
+Result<SecurityPtr> LoadSecurity(const config::Tls& tls, const config::Auth& auth) {
+  auto security = std::make_shared<Security>();
+  if (tls.enabled()) {
+    FOREBAY_ASSIGN_OR_RETURN(security->tls, MakeServerContext(tls));
+  }
+  if (auth.enabled()) {
+    FOREBAY_ASSIGN_OR_RETURN(security->credentials, Credentials::Load(auth));
+  }
+  return SecurityPtr(std::move(security));
 }
 
-Status ServerImpl::ReloadAuth() {
-  if (!options_.auth.enabled()) return OkStatus();
-  FOREBAY_ASSIGN_OR_RETURN(auto loaded, Credentials::Load(options_.auth));
+void ServerImpl::UseSecurity(const Security& security) {
   const MutexLock lock(mutex_);
-  credentials_ = std::move(loaded);
+  tls_ = security.tls;
+  credentials_ = security.credentials;
   version_.fetch_add(1, std::memory_order_release);
-  return OkStatus();
 }
 
 ServerStats ServerImpl::stats() const {

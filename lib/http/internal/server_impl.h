@@ -41,6 +41,13 @@ inline constexpr std::chrono::milliseconds kKeptBufferIdle{15'000};
 // How long StopAccepting() waits for the io threads.
 inline constexpr std::chrono::milliseconds kCloseAcceptorsTimeout{5000};
 
+struct Security {
+  std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain HTTP
+  std::shared_ptr<const Credentials> credentials;  // null: everyone may call
+};
+
+Result<SecurityPtr> LoadSecurity(const config::Tls& tls, const config::Auth& auth);
+
 class ServerImpl {
  public:
   struct Target {
@@ -58,8 +65,7 @@ class ServerImpl {
   Status Start();
   void StopAccepting() EXCLUDES(mutex_);
   Status Stop(MonotonicTime deadline) EXCLUDES(mutex_);
-  Status ReloadTls() EXCLUDES(mutex_);
-  Status ReloadAuth() EXCLUDES(mutex_);
+  void UseSecurity(const Security& security) EXCLUDES(mutex_);
   ServerStats stats() const;
   uint16_t port() const { return port_; }
   int io_threads() const { return static_cast<int>(threads_.size()); }

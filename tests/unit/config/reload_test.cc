@@ -21,10 +21,10 @@ TEST_CASE("reload: live keys are told from those that need a restart") {
       "remote_write: {relabel_configs: [{action: drop, source_labels: [a]}]}\n"
       "databases: [{name: Metrics, lift_labels: [{name: host}], sinks: [{file: {root: /o}}]}]\n");
   const ReloadPlan plan = PlanReload(old, next);
-  CHECK(plan.live == Keys{"listen.auth.basic_file", "batch", "upload.retry_max",
-                          "remote_write.relabel_configs", "log", "databases.0.lift_labels"});
-  CHECK(plan.restart ==
-        Keys{"storage.dir", "listen.ingest", "upload.workers", "databases.0.sinks.0.file.root"});
+  CHECK(plan.live == Keys{"listen.auth.basic_file", "batch", "remote_write.relabel_configs", "log",
+                          "databases.0.lift_labels"});
+  CHECK(plan.restart == Keys{"storage.dir", "listen.ingest", "upload.workers", "upload.retry_max",
+                             "databases.0.sinks.0.file.root"});
 }
 
 TEST_CASE("reload: another number of databases needs a restart") {

@@ -64,12 +64,28 @@ TEST_CASE("auth: a reload counts for open connections too, a bad file changes no
   RawClient client(t.port());
   CHECK(Ask(client, "/echo", "Bearer old").status == 200);
   files.Write("bearer", "# nothing left\n");
-  REQUIRE(!t.server->ReloadAuth().ok());
+  REQUIRE(!Reload(*t.server, options).ok());
   CHECK(Ask(client, "/echo", "Bearer old").status == 200);
   files.Write("bearer", "new\n");
-  REQUIRE(t.server->ReloadAuth().ok());
+  REQUIRE(Reload(*t.server, options).ok());
   CHECK(Ask(client, "/echo", "Bearer old").status == 401);
   CHECK(Ask(client, "/echo", "Bearer new").status == 200);
+}
+
+TEST_CASE("auth: a reload can demand credentials where none were, and take them away again") {
+  const Certificates files;
+  ServerOptions options = DefaultOptions();
+  TestServer t(options);
+  t.Start();
+  RawClient client(t.port());
+  CHECK(Ask(client, "/echo", "").status == 200);
+  options.auth.bearer_file = files.Write("bearer", "token\n");
+  REQUIRE(Reload(*t.server, options).ok());
+  CHECK(Ask(client, "/echo", "").status == 401);
+  CHECK(Ask(client, "/echo", "Bearer token").status == 200);
+  options.auth.bearer_file.clear();
+  REQUIRE(Reload(*t.server, options).ok());
+  CHECK(Ask(client, "/echo", "").status == 200);
 }
 
 TEST_CASE("auth: broken credential files are errors with file and line") {

@@ -81,6 +81,13 @@ bool TestServer::WaitFor(const std::function<bool(const ServerStats&)>& done) co
   return true;
 }
 
+Status Reload(Server& server, const ServerOptions& options) {
+  FOREBAY_ASSIGN_OR_RETURN(const SecurityPtr security,
+                           Server::LoadSecurity(options.tls, options.auth));
+  server.UseSecurity(security);
+  return OkStatus();
+}
+
 ServerOptions DefaultOptions() {
   ServerOptions options;
   options.name = "test";

@@ -61,6 +61,8 @@ class TestServer {
   std::unique_ptr<Server> server;
 };
 
+// Reads the files of these options again; on success the server uses them.
+Status Reload(Server& server, const ServerOptions& options);
 // Two io threads, small limits, timeouts of a minute: a test shortens the one that it means.
 ServerOptions DefaultOptions();
 MonotonicTime In(milliseconds time);

@@ -136,7 +136,8 @@ TEST_CASE(
     "TLS: a reload serves the new certificate to new connections, a bad one changes nothing") {
   const Certificates files;
   const Certificates other;
-  TestServer t(TlsOptions(files));
+  const ServerOptions options = TlsOptions(files);
+  TestServer t(options);
   t.Start();
   ClientOptions old_ca;
   old_ca.ca_file = files.ca();
@@ -145,7 +146,7 @@ TEST_CASE(
   REQUIRE(PostEcho(**open, t.port(), "x").ok());
 
   files.Write("server.crt", "not a certificate");
-  const Status bad = t.server->ReloadTls();
+  const Status bad = Reload(*t.server, options);
   REQUIRE(!bad.ok());
   CHECK(bad.error().message().find(files.Cert("server")) != std::string::npos);
   CHECK(PostEcho(t.port(), old_ca).ok());
@@ -153,11 +154,11 @@ TEST_CASE(
   other.Issue("server");
   const auto overwrite = std::filesystem::copy_options::overwrite_existing;
   std::filesystem::copy_file(other.Cert("server"), files.Cert("server"), overwrite);
-  CHECK(!t.server->ReloadTls().ok());  // the key is not this certificate's
+  CHECK(!Reload(*t.server, options).ok());  // the key is not this certificate's
   CHECK(PostEcho(t.port(), old_ca).ok());
 
   std::filesystem::copy_file(other.Key("server"), files.Key("server"), overwrite);
-  REQUIRE(t.server->ReloadTls().ok());
+  REQUIRE(Reload(*t.server, options).ok());
   ClientOptions new_ca;
   new_ca.ca_file = other.ca();
   CHECK(PostEcho(t.port(), new_ca).ok());
