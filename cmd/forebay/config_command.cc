@@ -12,6 +12,7 @@
 #include "config/docs.h"
 #include "config/load.h"
 #include "config/print.h"
+#include "receive/rules.h"
 
 namespace forebay::cmd {
 namespace {
@@ -36,6 +37,10 @@ int Check(const Options& options) {
   load.environment = config::ProcessEnvironment();
   const Result<config::Config> loaded = config::Load(load);
   if (!loaded.ok()) return Fail(loaded.error());
+  // Regular expressions and lifted columns are the receiver's to compile; the file is good only
+  // when they do.
+  const auto rules = receive::Rules::Compile(*loaded, /*version=*/1);
+  if (!rules.ok()) return Fail(rules.error());
   fmt::print("{}: ok\n", options.check_file);
   return 0;
 }

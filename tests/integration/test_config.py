@@ -54,7 +54,7 @@ def test_a_good_file_is_good(tool, tmp_path, text):
     ("databases:\n  - name: M\n    sinks:\n      - fiel: {root: x}\n", "f.yaml:4:9", ["fiel", "file"]),
     ("batch: {min_bytes: 2GB, max_bytes: 1GB}\n", "f.yaml:1:", ["batch.m"]),
     ("remote_write:\n  relabel_configs:\n    - {regex: '(', action: drop, source_labels: [a]}\n", "f.yaml:3:",
-     ["relabel_configs.0"]),
+     ["regex", "missing )"]),
     ("storage:\n  dir: a\n  dir: b\n", "f.yaml:3:3", ["dir"]),
 ])
 def test_a_bad_file_is_told_with_its_place_and_the_nearest_key(tool, tmp_path, text, place, parts):
