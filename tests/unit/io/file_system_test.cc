@@ -34,7 +34,7 @@ struct MemoryFixture {
   MemoryFixture() { REQUIRE(fs.CreateDirectories(root).ok()); }
 
   MemoryFileSystem fs;
-  std::string root = "/tmp/test";
+  std::string root = "/test";
 };
 
 }  // namespace

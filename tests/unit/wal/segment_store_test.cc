@@ -1,8 +1,10 @@
 #include "wal/segment_store.h"
 
 #include <catch2/catch.hpp>
+
 #include <chrono>
 #include <ctime>
+#include <filesystem>
 #include <thread>
 
 #include "io/memory_file_system.h"
@@ -162,7 +164,8 @@ TEST_CASE_METHOD(Fixture,
 TEST_CASE("segment store: loads 100000 segments in less than two seconds",
           "[.][segment_store_load]") {
   io::PosixFileSystem fs;
-  const std::string directory = "/tmp/forebay_segment_store_load";
+  const std::string directory =
+      (std::filesystem::temp_directory_path() / "forebay_segment_store_load").string();
   REQUIRE(fs.CreateDirectories(directory).ok());
   SystemClock clock;
   for (uint64_t i = 0; i < 100'000; ++i) {
