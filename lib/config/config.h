@@ -146,6 +146,12 @@ struct Limits {
   milliseconds shutdown_timeout = seconds(30);
 };
 
+// Requests that are known again when a sender repeats them.
+struct Idempotency {
+  milliseconds window = minutes(10);  // since the first attempt; 0: off
+  uint64_t max_entries = 1'000'000;   // requests known at once, oldest leave first; about 150 B each
+};
+
 struct Log {
   std::string level = "info";     // debug info warn error
   std::string format = "logfmt";  // logfmt json
@@ -160,6 +166,7 @@ struct Config {
   Batch batch;
   Upload upload;
   RemoteWrite remote_write;
+  Idempotency idempotency;
   Limits limits;
   Log log;
   std::vector<Database> databases;  // empty in the file: one, "Metrics", with a file sink below ./data/out

@@ -228,6 +228,18 @@ const Field kRemoteWriteFields[] = {
 };
 const StructSchema kRemoteWrite{kRemoteWriteFields};
 
+const Field kIdempotencyFields[] = {
+    Key<&Idempotency::window>("window",
+                              "For so long a request that comes again is answered like the first "
+                              "time and not stored again, also after a restart. 0s: off.",
+                              {.max = kDay}),
+    Key<&Idempotency::max_entries>("max_entries",
+                                   "Requests known at once, about 150 bytes each; the oldest leave "
+                                   "first.",
+                                   {.min = 1, .max = 16'000'000}),
+};
+const StructSchema kIdempotency{kIdempotencyFields};
+
 const Field kLimitsFields[] = {
     Key<&Limits::series_max>("series_max",
                              "Series known at once. Above it new series are refused, known ones go "
@@ -282,6 +294,8 @@ const Field kRootFields[] = {
     Key<&Config::upload>("upload", "How batches are uploaded.", {.schema = &kUpload}),
     Key<&Config::remote_write>("remote_write", "Prometheus remote write.",
                                {.schema = &kRemoteWrite}),
+    Key<&Config::idempotency>("idempotency", "Requests that come again are stored once.",
+                              {.schema = &kIdempotency}),
     Key<&Config::limits>("limits", "Bounds of memory, names and waits.", {.schema = &kLimits}),
     Key<&Config::log>("log", "The log on standard error.", {.schema = &kLog, .reloadable = true}),
     Key<&Config::databases>("databases",

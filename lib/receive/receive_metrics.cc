@@ -28,6 +28,9 @@ ReceiveMetrics::Kind ReceiveMetrics::MakeKind(const std::string& name, const std
                                       fmt::format("{} left out by a relabelling rule.", what));
   kind.refused = registry_.AddCounter(fmt::format("forebay_receive_refused_{}_total", name),
                                       fmt::format("{} refused, and said so to the sender.", what));
+  kind.deduplicated =
+      registry_.AddCounter(fmt::format("forebay_receive_deduplicated_{}_total", name),
+                           fmt::format("{} of requests that were stored before.", what));
   return kind;
 }
 
@@ -51,6 +54,12 @@ ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry) : registry_(registry
   }
   received_samples_ = registry.AddCounter("forebay_receive_received_samples_total",
                                           "Samples in requests that could be decoded.");
+  deduplicated_samples_ =
+      registry.AddCounter("forebay_receive_deduplicated_samples_total",
+                          "Samples of requests that were stored before, as accepted then.");
+  duplicate_requests_ =
+      registry.AddCounter("forebay_receive_duplicate_requests_total",
+                          "Requests that were stored before, answered like the first time.");
   const char* dropped = "Samples left out as the configuration says.";
   dropped_rule_ =
       registry.AddCounter("forebay_receive_dropped_samples_total", dropped, {{"reason", "rule"}});
@@ -77,6 +86,9 @@ ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry) : registry_(registry
   decoded_bytes = registry.AddCounter("forebay_receive_bytes_total", bytes, {{"state", "decoded"}});
   retried_requests = registry.AddCounter("forebay_receive_retried_requests_total",
                                          "Requests that the sender marked as a retry.");
+  concurrent_requests =
+      registry.AddCounter("forebay_receive_concurrent_requests_total",
+                          "Requests answered 503 since another attempt of the same was under way.");
   slow_requests = registry.AddCounter("forebay_receive_slow_requests_total",
                                       "Requests that took longer than 10 s, which are logged.");
   table_name_collisions =
@@ -122,6 +134,16 @@ void ReceiveMetrics::CountKind(const Kind& kind, const ItemCounts& counts, bool 
   kind.dropped->Increment(counts.dropped);
   kind.refused->Increment(counts.refused + (committed ? 0 : counts.stored));
   if (committed) kind.stored->Increment(counts.stored);
+}
+
+void ReceiveMetrics::CountDuplicate(const wal::RequestOutcome& outcome) {
+  duplicate_requests_->Increment();
+  received_samples_->Increment(outcome.samples);
+  deduplicated_samples_->Increment(outcome.samples);
+  histograms_.received->Increment(outcome.histograms);
+  histograms_.deduplicated->Increment(outcome.histograms);
+  exemplars_.received->Increment(outcome.exemplars);
+  exemplars_.deduplicated->Increment(outcome.exemplars);
 }
 
 void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed) {

@@ -1,6 +1,7 @@
-// The receiver's own metrics. Samples: received = dropped + refused + stored, at every moment,
-// where stored is forebay_receive_samples_total over all databases. Place: made once; handler and
-// shared state hold it. Limits: series are bounded by the answers, reasons and databases there are.
+// The receiver's own metrics. Samples: received = deduplicated + dropped + refused + stored,
+// always, where stored is forebay_receive_samples_total over all databases. Place: made once;
+// handler and shared state hold it. Limits: series are bounded by the answers, reasons and
+// databases there are.
 #pragma once
 
 #include <array>
@@ -15,6 +16,7 @@
 #include "receive/refusal.h"
 #include "receive/staged_write.h"
 #include "wal/journal_format.h"
+#include "wal/request_ledger.h"
 
 namespace forebay::receive {
 
@@ -37,10 +39,13 @@ class ReceiveMetrics {
   // Counts what a request came to, once its fate is known. committed: false when the group commit
   // failed; what would have been stored is then counted as refused.
   void CountWrite(const StagedWrite& staged, bool committed);
+  // Counts a request that was stored before: what was accepted of it then is received again.
+  void CountDuplicate(const wal::RequestOutcome& outcome);
 
   metrics::Counter* compressed_bytes;
   metrics::Counter* decoded_bytes;
   metrics::Counter* retried_requests;
+  metrics::Counter* concurrent_requests;
   metrics::Counter* slow_requests;
   metrics::Counter* table_name_collisions;
   metrics::Counter* series_resolved;
@@ -55,7 +60,9 @@ class ReceiveMetrics {
   metrics::Registry& registry_;
   std::array<std::array<metrics::Counter*, kCodes.size()>, kProtocols> requests_{};
   std::array<metrics::Histogram*, kProtocols> duration_{};
+  metrics::Counter* duplicate_requests_;
   metrics::Counter* received_samples_;
+  metrics::Counter* deduplicated_samples_;
   metrics::Counter* dropped_rule_;
   metrics::Counter* dropped_nan_;
   std::array<metrics::Counter*, kRefusalReasons> refused_samples_{};
@@ -65,6 +72,7 @@ class ReceiveMetrics {
     metrics::Counter* stored;
     metrics::Counter* dropped;
     metrics::Counter* refused;
+    metrics::Counter* deduplicated;
   };
   Kind MakeKind(const std::string& name, const std::string& what);
   static void CountKind(const Kind& kind, const ItemCounts& counts, bool committed);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -19,7 +20,11 @@ constexpr std::chrono::seconds kSlowRequest{10};
 constexpr std::chrono::seconds kRetryDelay{5};
 // Reserved for a body of unknown size, until it is there.
 constexpr uint64_t kChunkedReserve = 64U << 10;
+// While another attempt is under way: a group commit.
+constexpr std::chrono::seconds kConcurrentRetryDelay{1};
 constexpr size_t kMaxTenantBytes = 65'535;
+constexpr size_t kMaxIdempotencyKeyBytes = 255;
+constexpr std::string_view kIdempotencyHeader = "Idempotency-Key";
 
 // What was accepted of the request, as 2.0 senders want to know it.
 struct Written {
@@ -36,6 +41,16 @@ void AddWritten(http::Response& response, wal::RecordKind kind, const Written& w
                                 std::to_string(written.histograms));
   response.headers.emplace_back("X-Prometheus-Remote-Write-Exemplars-Written",
                                 std::to_string(written.exemplars));
+}
+
+uint32_t Saturated(uint64_t count) {
+  return static_cast<uint32_t>(std::min<uint64_t>(count, std::numeric_limits<uint32_t>::max()));
+}
+
+wal::RequestOutcome OutcomeOf(const StagedWrite& staged) {
+  return {Saturated(staged.samples.accepted()), Saturated(staged.histograms.accepted()),
+          Saturated(staged.exemplars.accepted()),
+          Saturated(staged.refused.size() + staged.items_refused)};
 }
 
 // Errors of Decode, Enter and Commit at the HTTP boundary.
@@ -85,6 +100,7 @@ struct RemoteWriteHandler::Request {
   uint32_t shard = 0;
   wal::GenerationLease lease;
   wal::PendingRecord record;
+  wal::RequestIdentity identity;  // not zero: begun in the ledger and not ended
   StagedWrite staged;
   std::atomic<bool> committed{false};  // the journal is done with the record
 };
@@ -193,6 +209,14 @@ void RemoteWriteHandler::Handle(http::Exchange& exchange) {
     }
     request.reserved = body.size();
   }
+  const std::string_view tenant =
+      head.Header(request.io->worker.tenant_header()).value_or("").substr(0, kMaxTenantBytes);
+  const std::string_view key = head.Header(kIdempotencyHeader).value_or("");
+  if (key.size() > kMaxIdempotencyKeyBytes) {
+    return Finish(request, MakeRefusal(400, "the Idempotency-Key has more than 255 bytes"));
+  }
+  const auto kind_number = static_cast<uint8_t>(request.kind);
+  if (!BeginOnce(request, {"remote_write", tenant, key, kind_number, body})) return;
   auto lease = wal_.Enter();
   if (!lease.ok()) {
     log_unavailable_.store(true, std::memory_order_relaxed);
@@ -204,8 +228,7 @@ void RemoteWriteHandler::Handle(http::Exchange& exchange) {
   input.kind = request.kind;
   input.body = body;
   input.received = clock_.Now();
-  input.tenant = head.Header(request.io->worker.tenant_header()).value_or("");
-  input.tenant = input.tenant.substr(0, kMaxTenantBytes);
+  input.tenant = tenant;
   input.generation = request.lease.sequence();
   const Status decoded = request.io->worker.Decode(input, request.staged);
   if (!decoded.ok()) {
@@ -220,9 +243,41 @@ void RemoteWriteHandler::Handle(http::Exchange& exchange) {
   record.tenant = input.tenant;
   record.refused = request.staged.refused;
   record.body = body;
+  record.identity = request.identity;
+  record.outcome = OutcomeOf(request.staged);
   record.done = &RemoteWriteHandler::OnCommitted;
   record.context = &request;
   wal_.Commit(request.lease, &record);
+}
+
+bool RemoteWriteHandler::BeginOnce(Request& request, const wal::RequestParts& parts) {
+  if (options_.ledger == nullptr || !options_.ledger->enabled()) return true;
+  const wal::RequestIdentity identity = wal::IdentityOf(parts);
+  const wal::RequestLedger::Answer answer = options_.ledger->Begin(identity);
+  switch (answer.state) {
+    case wal::RequestLedger::State::kNew:
+      request.identity = identity;
+      return true;
+    case wal::RequestLedger::State::kInFlight:
+      state_.metrics().concurrent_requests->Increment();
+      Finish(request, http::Response::RetryAfter(
+                          503, kConcurrentRetryDelay,
+                          "another attempt of this request is under way; send again\n"));
+      return false;
+    case wal::RequestLedger::State::kDone:
+      break;
+  }
+  const wal::RequestOutcome& outcome = answer.outcome;
+  state_.metrics().CountDuplicate(outcome);
+  http::Response response =
+      outcome.refused == 0
+          ? http::Response::Empty(204)
+          : http::Response::Text(400, fmt::format("this request was answered before: {} series or "
+                                                  "items refused; the rest is stored\n",
+                                                  outcome.refused));
+  AddWritten(response, request.kind, {outcome.samples, outcome.histograms, outcome.exemplars});
+  Finish(request, std::move(response));
+  return false;
 }
 
 // On the journal's thread. The request may be gone as soon as it is resumed.
@@ -243,6 +298,13 @@ void RemoteWriteHandler::Settle(Request& request) {
   const bool committed = request.record.status.ok();
   if (committed) {
     request.staged.AppendTo(request.lease, request.shard);
+    // Only what the journal has; the lease keeps the generation open until the ledger knows.
+    const wal::PendingRecord& record = request.record;
+    if (record.identity) {
+      options_.ledger->Finish({record.identity, record.received, record.outcome},
+                              request.lease.sequence());
+      request.identity = {};
+    }
   } else {
     state_.metadata().Forget(request.staged.metadata_keys);
   }
@@ -292,6 +354,9 @@ void RemoteWriteHandler::Finish(Request& request, http::Response response) {
 }
 
 void RemoteWriteHandler::Release(Request& request) {
+  // Nothing was stored: the next attempt is new.
+  if (request.identity) options_.ledger->Abort(request.identity);
+  request.identity = {};
   request.lease.Release();
   Unreserve(request.reserved);
   request.reserved = 0;

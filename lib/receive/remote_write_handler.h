@@ -17,20 +17,24 @@
 #include "http/server.h"
 #include "receive/decode_worker.h"
 #include "receive/remote_write_state.h"
+#include "wal/request_ledger.h"
 #include "wal/wal.h"
 
 namespace forebay::receive {
 
 // Statuses (reference remote-write-otlp.md A2): 204 all accepted; 400 undecodable, or refused in
 // part, then the good part is kept; 413 too large; 415 negotiation; 503 with Retry-After when the
-// bytes in flight are spent, the log cannot be entered or the commit failed. 2.0 requests get the
-// three X-Prometheus-Remote-Write-*-Written headers with each of them but 415, 1.0 requests never.
+// bytes in flight are spent, the log cannot be entered or the commit failed, or another attempt of
+// the same request is under way. A request that was stored before is answered as it was then. 2.0
+// requests get the three X-Prometheus-Remote-Write-*-Written headers with each of them but 415, 1.0
+// requests never.
 class RemoteWriteHandler final : public http::Handler {
  public:
   struct Options {
-    ByteCount max_body;          // http.max_body
-    ByteCount in_flight_bodies;  // limits.in_flight_bodies
-    uint32_t io_threads = 1;     // of the server; also the shards of the log
+    ByteCount max_body;                    // http.max_body
+    ByteCount in_flight_bodies;            // limits.in_flight_bodies
+    uint32_t io_threads = 1;               // of the server; also the shards of the log
+    wal::RequestLedger* ledger = nullptr;  // null or off: a request that comes again is new
   };
 
   // References outlive the handler; so does the server's last call.
@@ -55,6 +59,8 @@ class RemoteWriteHandler final : public http::Handler {
   // The answer to a request that goes no further; counts it.
   http::Response Refuse(std::optional<wal::RecordKind> kind, int status, std::string text);
   void Finish(Request& request, http::Response response);
+  // False when the ledger knows the request: it is answered then.
+  bool BeginOnce(Request& request, const wal::RequestParts& parts);
   void Answer(Request& request);
   void Settle(Request& request);
   void Release(Request& request);

@@ -104,8 +104,14 @@ Status Node::OpenStorage() {
   options.limits = config.limits;
   options.shards = IoThreads(config);
   options.host_id = HostId();
+  wal::RequestLedger::Options ledger;
+  ledger.directory = io::JoinPath(directory, "ledger");
+  ledger.window = config.idempotency.window;
+  ledger.max_entries = config.idempotency.max_entries;
+  ledger_ = std::make_unique<wal::RequestLedger>(fs_, clock_, std::move(ledger));
+  FOREBAY_RETURN_IF_ERROR(ledger_->Load());
   FOREBAY_ASSIGN_OR_RETURN(wal_, wal::Wal::Open(options, fs_, clock_, *series_, *tables_, *store_,
-                                                *quarantine_, *replay_));
+                                                *quarantine_, *replay_, ledger_.get()));
   return {};
 }
 
@@ -164,6 +170,7 @@ Status Node::OpenServers() {
   options.max_body = config.http.max_body;
   options.in_flight_bodies = config.limits.in_flight_bodies;
   options.io_threads = IoThreads(config);
+  options.ledger = ledger_.get();
   remote_write_ =
       std::make_unique<receive::RemoteWriteHandler>(options, *receive_state_, *wal_, clock_);
   for (const std::string& path : config.remote_write.paths) {

@@ -33,6 +33,7 @@
 #include "wal/batch_manifest.h"
 #include "wal/batch_queue.h"
 #include "wal/quarantine.h"
+#include "wal/request_ledger.h"
 #include "wal/segment_store.h"
 #include "wal/wal.h"
 
@@ -114,6 +115,7 @@ class Node {
   std::unique_ptr<wal::Quarantine> quarantine_;
   std::unique_ptr<receive::RemoteWriteState> receive_state_;
   std::unique_ptr<receive::RemoteWriteReplay> replay_;
+  std::unique_ptr<wal::RequestLedger> ledger_;
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<wal::ManifestStore> manifests_;
   std::unique_ptr<wal::BatchQueue> queue_;

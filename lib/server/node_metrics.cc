@@ -64,6 +64,12 @@ void Node::AddMetrics() {
   wal("forebay_series_evicted_total", "Series forgotten because they were idle.", kCounter,
       &S::series_evicted);
 
+  wal("forebay_wal_deduplicated_records_total",
+      "Journal records not replayed since another generation has their request.", kCounter,
+      &S::deduplicated_records);
+  add("forebay_idempotency_entries", "Requests that are known when they come again.", kGauge,
+      [this] { return static_cast<double>(ledger_->size()); });
+
   add("forebay_series", "Series known now.", kGauge,
       [this] { return static_cast<double>(series_->size()); });
   add("forebay_series_memory_bytes", "Memory of the series table.", kGauge,

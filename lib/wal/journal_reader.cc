@@ -26,7 +26,10 @@ struct Header {
         received(Get<int64_t>(at + 16)),
         kind(Get<uint8_t>(at + 24)),
         tenant(Get<uint16_t>(at + 26)),
-        refused(Get<uint32_t>(at + 28)) {}
+        refused(Get<uint32_t>(at + 28)),
+        identity{Get<uint64_t>(at + 32), Get<uint64_t>(at + 40)},
+        outcome{Get<uint32_t>(at + 48), Get<uint32_t>(at + 52), Get<uint32_t>(at + 56),
+                Get<uint32_t>(at + 60)} {}
 
   bool Plausible() const {
     return payload <= kMaxRecordPayload && refused <= kMaxRefusedPerRecord &&
@@ -39,6 +42,8 @@ struct Header {
   uint8_t kind;
   uint16_t tenant;
   uint32_t refused;
+  RequestIdentity identity;
+  RequestOutcome outcome;
 };
 
 }  // namespace
@@ -147,6 +152,8 @@ ReplayedRecord JournalReader::Parse() const {
   record.kind = static_cast<RecordKind>(header.kind);
   record.received = UnixMillis{header.received};
   record.refused = refused_;
+  record.identity = header.identity;
+  record.outcome = header.outcome;
   record.tenant = {payload, header.tenant};
   record.body = {payload + header.tenant,
                  header.payload - header.refused * sizeof(uint32_t) - header.tenant};

@@ -55,7 +55,13 @@ Status JournalWriter::Append(PendingRecord* first) {
     out = Put(out, static_cast<uint8_t>(record->kind));
     out = Put(out, uint8_t{0});
     out = Put(out, static_cast<uint16_t>(record->tenant.size()));
-    Put(out, static_cast<uint32_t>(record->refused.size()));
+    out = Put(out, static_cast<uint32_t>(record->refused.size()));
+    out = Put(out, record->identity.low);
+    out = Put(out, record->identity.high);
+    out = Put(out, record->outcome.samples);
+    out = Put(out, record->outcome.histograms);
+    out = Put(out, record->outcome.exemplars);
+    Put(out, record->outcome.refused);
     constexpr size_t kChecksumEnd = 8;
     uint32_t crc = io::Crc32c({record->header + kChecksumEnd, kRecordHeaderBytes - kChecksumEnd});
     crc = io::Crc32c(refused, crc);

@@ -49,16 +49,49 @@ Status WalImpl::Recover() {
   FOREBAY_RETURN_IF_ERROR(DropScrap(ids, newest_id));
   ids_ = std::make_unique<FlakeIds>(options_.host_id, parts_.clock, newest_id);
   FOREBAY_RETURN_IF_ERROR(parts_.store.LoadExisting());
-  MutexLock lock(mutex_);
-  for (const auto& [id, size] : journals) {
-    auto generation = MakeGeneration(next_sequence_++, id);
-    generation->replay_first = true;
-    generation->journal_bytes = size;
-    sealing_journal_bytes_.fetch_add(size);
-    recovered_up_to_ = generation->identity().sequence;
-    sealing_.push_back(std::move(generation));
+  std::vector<std::shared_ptr<Generation>> found;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [id, size] : journals) {
+      auto generation = MakeGeneration(next_sequence_++, id);
+      generation->replay_first = true;
+      generation->journal_bytes = size;
+      sealing_journal_bytes_.fetch_add(size);
+      recovered_up_to_ = generation->identity().sequence;
+      found.push_back(generation);
+      sealing_.push_back(std::move(generation));
+    }
   }
+  for (const auto& generation : found) EnterIdentities(*generation);
   return {};
+}
+
+// Before the first request: a retry of what waits for its replay must be known. Nothing is decoded.
+// What cannot be read now is entered by the replay.
+void WalImpl::EnterIdentities(const Generation& generation) {
+  if (parts_.ledger == nullptr || !parts_.ledger->enabled()) return;
+  const Generation::Identity& identity = generation.identity();
+  Result<std::unique_ptr<JournalReader>> reader =
+      JournalReader::Open(parts_.fs, identity.journal_path);
+  if (!reader.ok()) return;
+  while (true) {
+    const Result<std::optional<ReplayedRecord>> record = (*reader)->Next();
+    if (!record.ok()) {
+      LogError("a journal cannot be read for the identities of its requests",
+               {{"journal", identity.journal_path}, {"error", record.error().ToString()}});
+      return;
+    }
+    if (!*record) return;
+    parts_.ledger->Recovered({(*record)->identity, (*record)->received, (*record)->outcome},
+                             {identity.sequence, identity.id});
+  }
+}
+
+// True when another generation has the request: an attempt whose commit failed, and was answered
+// so, may have reached the disk nevertheless, and its retry lies in a later journal.
+bool WalImpl::IsDuplicate(const ReplayedRecord& record, RequestLedger::Owner owner) const {
+  return parts_.ledger != nullptr &&
+         !parts_.ledger->MayReplay({record.identity, record.received, record.outcome}, owner);
 }
 
 // Removes segments of uncommitted generations; raises newest_id to the highest id in use.
@@ -122,9 +155,17 @@ Status WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease, uin
     FOREBAY_ASSIGN_OR_RETURN(const std::optional<ReplayedRecord> record, reader.Next());
     if (!record) break;
     FOREBAY_FAILPOINT("replay.before_record");
+    const RequestLedger::Owner owner{lease.sequence(), id};
+    if (IsDuplicate(*record, owner)) {
+      deduplicated_records_.fetch_add(1);
+      continue;
+    }
     const Status replayed = parts_.replay.Replay(*record, lease);
     if (replayed.ok()) {
       replayed_records_.fetch_add(1);
+      if (parts_.ledger != nullptr) {
+        parts_.ledger->Recovered({record->identity, record->received, record->outcome}, owner);
+      }
       continue;
     }
     LogError("a journal record cannot be replayed and goes to quarantine",

@@ -70,7 +70,8 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
     generation->sealed = std::move(*sealed);
   }
   FOREBAY_FAILPOINT("seal.before_commit");
-  const Status removed = RemoveJournal(*generation);
+  Status removed = PersistIdentities(*generation);
+  if (removed.ok()) removed = RemoveJournal(*generation);
   FOREBAY_FAILPOINT("seal.after_commit");
   if (!removed.ok()) {
     // The removal is tried again, and never the sealing: it may have reached the disk, and then
@@ -89,6 +90,18 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
   return {};
 }
 
+// The journal's identities must outlive it. A full volume does not keep the generation from its
+// commit: its segments are the way to free space, and a retry across a restart is the rarer loss.
+Status WalImpl::PersistIdentities(const Generation& generation) {
+  if (parts_.ledger == nullptr) return {};
+  const Generation::Identity& identity = generation.identity();
+  Status persisted = parts_.ledger->Persist({identity.sequence, identity.id});
+  if (persisted.ok() || persisted.error().code() != ErrorCode::kNoSpace) return persisted;
+  LogError("no space for a ledger file: retries of its requests are known until the next start",
+           {{"journal", identity.journal_path}, {"error", persisted.error().ToString()}});
+  return {};
+}
+
 // The commit point. Until the removal is durable the segments must not be seen: a journal that
 // comes back after a power cut would be replayed although its segments were uploaded.
 Status WalImpl::RemoveJournal(const Generation& generation) {
@@ -99,6 +112,9 @@ Status WalImpl::RemoveJournal(const Generation& generation) {
 
 void WalImpl::Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents) {
   const uint64_t sequence = generation->identity().sequence;
+  if (parts_.ledger != nullptr) {
+    parts_.ledger->Committed({sequence, generation->identity().id});
+  }
   const size_t chunks = contents.chunks.size();
   for (auto& chunk : contents.chunks) pool_.Give(std::move(chunk));
   pool_.Trim(chunks);

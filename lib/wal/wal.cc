@@ -23,9 +23,10 @@ int64_t Nanos(MonotonicTime time) { return time.time_since_epoch().count(); }
 Result<std::unique_ptr<Wal>> Wal::Open(const WalOptions& options, io::FileSystem& fs,
                                        const Clock& clock, table::SeriesTable& series,
                                        const table::TableRegistry& tables, SegmentStore& store,
-                                       Quarantine& quarantine, ReplayHandler& replay) {
+                                       Quarantine& quarantine, ReplayHandler& replay,
+                                       RequestLedger* ledger) {
   auto wal = std::make_unique<WalImpl>(
-      options, WalImpl::Parts{fs, clock, series, tables, store, quarantine, replay});
+      options, WalImpl::Parts{fs, clock, series, tables, store, quarantine, replay, ledger});
   FOREBAY_RETURN_IF_ERROR(wal->Start());
   return Result<std::unique_ptr<Wal>>(std::move(wal));
 }
@@ -180,6 +181,7 @@ WalStats WalImpl::stats() const {
   stats.generations_sealed = generations_sealed_.load();
   stats.replayed_records = replayed_records_.load();
   stats.quarantined_records = quarantined_records_.load();
+  stats.deduplicated_records = deduplicated_records_.load();
   stats.journal_bytes = open_journal_bytes_.load() + sealing_journal_bytes_.load();
   stats.journal_bytes_written = journal_bytes_written_.load();
   stats.journal_records = journal_records_.load();

@@ -30,6 +30,7 @@
 #include "table/table_registry.h"
 #include "wal/journal_format.h"
 #include "wal/quarantine.h"
+#include "wal/request_ledger.h"
 #include "wal/segment_store.h"
 
 namespace forebay::wal {
@@ -85,6 +86,8 @@ struct PendingRecord {
   std::string_view tenant;            // at most 65535 bytes
   std::span<const uint32_t> refused;  // indexes of the series that were refused, ascending
   std::span<const char> body;         // as received
+  RequestIdentity identity;           // zero: the request is in no ledger
+  RequestOutcome outcome;             // what it will be answered
   // Runs once, on the journal thread (or inside Commit when durability is none). Must not block.
   void (*done)(PendingRecord* record) = nullptr;
   void* context = nullptr;  // the caller's
@@ -102,6 +105,8 @@ struct ReplayedRecord {
   std::string_view tenant;
   std::span<const uint32_t> refused;
   std::span<const char> body;
+  RequestIdentity identity;
+  RequestOutcome outcome;
 };
 
 // Turns records back into samples: the same code as a live request, without limits of overload.
@@ -129,6 +134,7 @@ struct WalStats {
   uint64_t generations_sealed = 0;
   uint64_t replayed_records = 0;
   uint64_t quarantined_records = 0;
+  uint64_t deduplicated_records = 0;  // not replayed: another generation has the request
   uint64_t journal_bytes = 0;  // all journal files
   uint64_t journal_bytes_written = 0;
   uint64_t journal_records = 0;
@@ -149,11 +155,13 @@ class Wal {
  public:
   // Creates the directories, drops scrap, loads sealed segments into `store`, begins a journal.
   // Journals of an earlier run are replayed in the background. The caller holds the lock of
-  // storage.dir (io/file_lock.h); all references outlive the Wal. Errors: io.
+  // storage.dir (io/file_lock.h); all references outlive the Wal. ledger: loaded; learns what the
+  // journals of the earlier run hold before Open returns; null: there is none. Errors: io.
   static Result<std::unique_ptr<Wal>> Open(const WalOptions& options, io::FileSystem& fs,
                                            const Clock& clock, table::SeriesTable& series,
                                            const table::TableRegistry& tables, SegmentStore& store,
-                                           Quarantine& quarantine, ReplayHandler& replay);
+                                           Quarantine& quarantine, ReplayHandler& replay,
+                                           RequestLedger* ledger = nullptr);
   virtual ~Wal() = default;
 
   // Joins the open generation. Errors, all kUnavailable: stopping; memory budget spent; disk above

@@ -18,6 +18,7 @@
 #include "table/series_table.h"
 #include "table/table_registry.h"
 #include "wal/quarantine.h"
+#include "wal/request_ledger.h"
 #include "wal/segment_reader.h"
 #include "wal/segment_store.h"
 #include "wal/series_block.h"
@@ -66,8 +67,14 @@ class WalHarness final : public wal::ReplayHandler {
     store_ = std::make_unique<wal::SegmentStore>(fs_, clock_, "data/segments");
     quarantine_ = std::make_unique<wal::Quarantine>(fs_, "data/quarantine", quarantine_bytes_);
     FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
-    auto opened =
-        wal::Wal::Open(options_, fs_, clock_, *series_, *registry_, *store_, *quarantine_, *this);
+    wal::RequestLedger::Options ledger_options;
+    ledger_options.directory = "data/ledger";
+    ledger_options.window = ledger_window_;
+    ledger_options.max_entries = 100'000;
+    ledger_ = std::make_unique<wal::RequestLedger>(fs_, clock_, ledger_options);
+    FOREBAY_RETURN_IF_ERROR(ledger_->Load());
+    auto opened = wal::Wal::Open(options_, fs_, clock_, *series_, *registry_, *store_, *quarantine_,
+                                 *this, ledger_.get());
     if (!opened.ok()) return Error(opened.error());
     wal_ = std::move(*opened);
     return {};
@@ -75,9 +82,20 @@ class WalHarness final : public wal::ReplayHandler {
   void Close() { wal_.reset(); }
   // For the next Open.
   void set_quarantine_bytes(uint64_t bytes) { quarantine_bytes_ = bytes; }
+  void set_ledger_window(std::chrono::milliseconds window) { ledger_window_ = window; }
 
-  // Writes one request and waits for its fate. OK: acknowledged.
-  Status Write(const std::vector<TestSample>& samples) {
+  // As a receiver does: writes the request unless the ledger knows it. OK: acknowledged.
+  Status WriteOnce(const std::vector<TestSample>& samples) {
+    const std::string body = EncodeBody(samples);
+    const wal::RequestIdentity identity = wal::IdentityOf({"test", "tenant", "", 0, body});
+    if (ledger_->Begin(identity).state != wal::RequestLedger::State::kNew) return {};
+    Status written = Write(samples, identity);
+    if (!written.ok()) ledger_->Abort(identity);
+    return written;
+  }
+
+  // Writes one request and waits for its fate. OK: acknowledged. identity: begun in the ledger.
+  Status Write(const std::vector<TestSample>& samples, wal::RequestIdentity identity = {}) {
     auto lease = wal_->Enter();
     if (!lease.ok()) return Error(lease.error());
     const std::string body = EncodeBody(samples);
@@ -85,6 +103,8 @@ class WalHarness final : public wal::ReplayHandler {
     record.received = clock_.Now();
     record.tenant = "tenant";
     record.body = body;
+    record.identity = identity;
+    record.outcome.samples = static_cast<uint32_t>(samples.size());
     std::promise<void> committed;
     record.context = &committed;
     record.done = [](wal::PendingRecord* done) {
@@ -93,7 +113,11 @@ class WalHarness final : public wal::ReplayHandler {
     wal_->Commit(*lease, &record);
     committed.get_future().wait();
     if (!record.status.ok()) return record.status;
-    return AppendSamples(samples, *lease);
+    FOREBAY_RETURN_IF_ERROR(AppendSamples(samples, *lease));
+    if (identity) {
+      ledger_->Finish({identity, record.received, record.outcome}, lease->sequence());
+    }
+    return {};
   }
 
   Status Replay(const wal::ReplayedRecord& record, wal::GenerationLease& lease) override {
@@ -130,6 +154,7 @@ class WalHarness final : public wal::ReplayHandler {
 
   wal::Wal& wal() { return *wal_; }
   wal::SegmentStore& store() { return *store_; }
+  wal::RequestLedger& ledger() { return *ledger_; }
   wal::Quarantine& quarantine() { return *quarantine_; }
   table::SeriesTable& series() { return *series_; }
 
@@ -187,6 +212,8 @@ class WalHarness final : public wal::ReplayHandler {
   std::unique_ptr<table::SeriesTable> series_;
   std::unique_ptr<wal::SegmentStore> store_;
   std::unique_ptr<wal::Quarantine> quarantine_;
+  std::chrono::milliseconds ledger_window_{0};
+  std::unique_ptr<wal::RequestLedger> ledger_;
   std::unique_ptr<wal::Wal> wal_;
 };
 

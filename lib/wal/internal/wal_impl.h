@@ -30,6 +30,7 @@ class WalImpl final : public Wal {
     SegmentStore& store;
     Quarantine& quarantine;
     ReplayHandler& replay;
+    RequestLedger* ledger;  // null: none
   };
 
   WalImpl(const WalOptions& options, const Parts& parts);
@@ -54,8 +55,10 @@ class WalImpl final : public Wal {
   // recovery.cc
   Status Recover();
   Status DropScrap(const std::vector<uint64_t>& journal_ids, uint64_t& newest_id);
+  void EnterIdentities(const Generation& generation);
   Status ReplayJournal(const std::shared_ptr<Generation>& generation);
   Status ReplayRecords(class JournalReader& reader, GenerationLease& lease, uint64_t id);
+  bool IsDuplicate(const ReplayedRecord& record, RequestLedger::Owner owner) const;
   Status PutAside(const std::string& name, std::string_view bytes, std::string_view reason);
 
   // journal_thread.cc
@@ -74,6 +77,7 @@ class WalImpl final : public Wal {
   void SealerLoop();
   std::shared_ptr<Generation> WaitForDrained();
   Status SealOnce(const std::shared_ptr<Generation>& generation);
+  Status PersistIdentities(const Generation& generation);
   Status RemoveJournal(const Generation& generation);
   void Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents);
   void EvictIdleSeries(uint64_t sequence);
@@ -128,6 +132,7 @@ class WalImpl final : public Wal {
   std::atomic<uint64_t> sealed_file_bytes_{0};
   std::atomic<uint64_t> replayed_records_{0};
   std::atomic<uint64_t> quarantined_records_{0};
+  std::atomic<uint64_t> deduplicated_records_{0};
   std::atomic<uint64_t> series_evicted_{0};
 
   std::jthread journal_thread_;

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
+#include <thread>
 
 #include "http/client.h"
 #include "http/server.h"
@@ -30,6 +31,10 @@ class FailingWal final : public wal::Wal {
     return wal_.Enter();
   }
   void Commit(const wal::GenerationLease& lease, wal::PendingRecord* record) override {
+    if (commit_held) {
+      held = record;
+      return;
+    }
     if (!commit_fails) return wal_.Commit(lease, record);
     record->status = Error(ErrorCode::kNoSpace, "journal: no space left");
     record->done(record);
@@ -40,6 +45,9 @@ class FailingWal final : public wal::Wal {
 
   std::atomic<bool> enter_fails{false};
   std::atomic<bool> commit_fails{false};
+  // The next record goes nowhere until the test calls its done.
+  std::atomic<bool> commit_held{false};
+  std::atomic<wal::PendingRecord*> held{nullptr};
 
  private:
   wal::Wal& wal_;
@@ -62,13 +70,19 @@ class Node {
     options.storage = config.storage;
     options.limits = config.limits;
     options.shards = 2;
-    real_wal =
-        Must(wal::Wal::Open(options, fs, clock, series, tables, *store, *quarantine, *replay));
+    ledger = std::make_unique<wal::RequestLedger>(
+        fs, clock,
+        wal::RequestLedger::Options{"data/ledger", config.idempotency.window,
+                                    config.idempotency.max_entries});
+    REQUIRE(ledger->Load().ok());
+    real_wal = Must(wal::Wal::Open(options, fs, clock, series, tables, *store, *quarantine, *replay,
+                                   ledger.get()));
     wal = std::make_unique<FailingWal>(*real_wal);
     RemoteWriteHandler::Options handler_options;
     handler_options.max_body = config.http.max_body;
     handler_options.in_flight_bodies = config.limits.in_flight_bodies;
     handler_options.io_threads = 2;
+    handler_options.ledger = ledger.get();
     handler = std::make_unique<RemoteWriteHandler>(handler_options, *state, *wal, clock);
     http::ServerOptions server_options;
     server_options.limits = config.http;
@@ -128,6 +142,7 @@ class Node {
   std::unique_ptr<RemoteWriteReplay> replay;
   std::unique_ptr<wal::SegmentStore> store;
   std::unique_ptr<wal::Quarantine> quarantine;
+  std::unique_ptr<wal::RequestLedger> ledger;
   std::unique_ptr<wal::Wal> real_wal;
   std::unique_ptr<FailingWal> wal;
   std::unique_ptr<RemoteWriteHandler> handler;
@@ -340,4 +355,133 @@ TEST_CASE("handler: what was acknowledged and not sealed comes back by replay, a
   Node again(fs);
   CHECK(again.StoredRows() == 3);
   CHECK(again.wal->stats().quarantined_records == 0);
+}
+
+TEST_CASE("handler: a request that comes again is answered like the first time and stored once") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const TextLabels nameless = {{"job", "x"}};
+  const std::string good =
+      Request2()
+          .Add(kUp, Sample2(1) + Sample2(2))
+          .Add(kUp, BytesField(3, HistogramMessage()) + BytesField(4, DoubleField(2, 1)))
+          .Encode();
+  const std::string partly = Request2().Add(kUp, Sample2(5)).Add(nameless, Sample2(2)).Encode();
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    INFO("attempt " << attempt);
+    const auto first = node.Send2(good);
+    CHECK(first.status == 204);
+    CHECK(Written(first) == "2 1 1");
+    const auto second = node.Send2(partly);
+    CHECK(second.status == 400);
+    CHECK(Written(second) == "1 0 0");
+    CHECK_THAT(second.body, Catch::Contains("the rest"));
+    const auto old =
+        node.Send(Node::Compress(Series1(kUp)), {{"Retry-Attempt", std::to_string(attempt)}});
+    CHECK(old.status == 204);
+    CHECK(Written(old).empty());
+  }
+  // Two samples, a histogram, an exemplar; one sample; one sample.
+  CHECK(node.StoredRows() == 6);
+  CHECK(node.Exposes("forebay_receive_duplicate_requests_total 6"));
+  CHECK(node.Exposes("forebay_receive_received_samples_total 13"));
+  CHECK(node.Exposes("forebay_receive_deduplicated_samples_total 8"));
+  CHECK(node.Exposes("forebay_receive_samples_total{database=\"Metrics\"} 4"));
+  CHECK(node.Exposes("forebay_receive_refused_samples_total{reason=\"no_metric_name\"} 1"));
+  CHECK(node.Exposes("forebay_receive_deduplicated_histograms_total 2"));
+  CHECK(node.Exposes("forebay_receive_deduplicated_exemplars_total 2"));
+}
+
+TEST_CASE("handler: tenant, version and body make a request; nothing stored is never known") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const std::string body = Node::Compress(Series1(kUp));
+  CHECK(node.Send(body, {}).status == 204);
+  CHECK(node.Send(body, {{"X-Scope-OrgID", "other"}}).status == 204);
+  CHECK(node.Send1(Series1(kUp, 2)).status == 204);
+  const std::string nothing = Request2().Add({{"job", "x"}}, Sample2(2)).Encode();
+  for (int i = 0; i < 2; ++i) {
+    CHECK(node.Send2("").status == 204);
+    CHECK(node.Send2("\xff\xff").status == 400);
+  }
+  CHECK(node.StoredRows() == 3);
+  CHECK(node.Exposes("forebay_receive_duplicate_requests_total 0"));
+  // Refused in whole: the second answer has the whole text again.
+  CHECK(node.Send2(nothing).body == node.Send2(nothing).body);
+}
+
+TEST_CASE("handler: an Idempotency-Key stands for the request, at most 255 bytes of it") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const auto send = [&](const std::string& key, int sample) {
+    return node.Send(Node::Compress(Series1(kUp, sample)), {{"Idempotency-Key", key}}).status;
+  };
+  CHECK(send("a", 1) == 204);
+  CHECK(send("a", 2) == 204);
+  CHECK(send("b", 2) == 204);
+  CHECK(send(std::string(255, 'k'), 3) == 204);
+  CHECK(send(std::string(256, 'k'), 4) == 400);
+  CHECK(node.StoredRows() == 3);
+  CHECK(node.ledger->size() == 3);
+}
+
+TEST_CASE("handler: a window of 0 stores every attempt") {
+  config::Config config;
+  config.idempotency.window = std::chrono::milliseconds(0);
+  io::MemoryFileSystem fs;
+  Node node(fs, config);
+  for (int i = 0; i < 3; ++i) CHECK(node.Send1(Series1(kUp)).status == 204);
+  CHECK(node.StoredRows() == 3);
+}
+
+TEST_CASE("handler: an attempt while the first is being committed is 503, then the same answer") {
+  io::MemoryFileSystem fs;
+  Node node(fs);
+  const std::string message = Request2().Add(kUp, Sample2(1)).Encode();
+  node.wal->commit_held = true;
+  int first_status = 0;
+  std::thread first([&] { first_status = node.Send2(message).status; });
+  while (node.wal->held == nullptr) std::this_thread::yield();
+  const auto client = Node::Must(http::Client::Create({}));
+  http::ClientRequest request;
+  request.method = "POST";
+  request.url = "http://127.0.0.1:" + std::to_string(node.server->port()) + "/api/v1/write";
+  request.headers = {{"Content-Type", kV2Type}};
+  const std::string body = Node::Compress(message);
+  request.body = body;
+  const auto second = Node::Must(client->Do(request));
+  CHECK(second.status == 503);
+  CHECK(second.Header("Retry-After") == "1");
+  CHECK(Written(second) == "0 0 0");
+  wal::PendingRecord* const record = node.wal->held;
+  record->done(record);
+  first.join();
+  CHECK(first_status == 204);
+  const auto third = Node::Must(client->Do(request));
+  CHECK(third.status == 204);
+  CHECK(Written(third) == "1 0 0");
+  CHECK(node.StoredRows() == 1);
+  CHECK(node.Exposes("forebay_receive_concurrent_requests_total 1"));
+}
+
+TEST_CASE(
+    "handler: a request is known after a restart, from its journal and from its ledger file") {
+  for (const bool sealed : {false, true}) {
+    INFO("sealed " << sealed);
+    io::MemoryFileSystem fs;
+    const std::string message =
+        Request2().Add(kUp, Sample2(1)).Add({{"job", "x"}}, Sample2(2)).Encode();
+    {
+      Node node(fs);
+      CHECK(node.Send2(message).status == 400);
+      if (sealed) CHECK(node.StoredRows() == 1);
+      fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "the disk is gone"));
+    }
+    fs.Crash({.keep_probability = 0});
+    Node again(fs);
+    const auto repeated = again.Send2(message);
+    CHECK(repeated.status == 400);
+    CHECK(Written(repeated) == "1 0 0");
+    CHECK(again.StoredRows() == 1);
+  }
 }

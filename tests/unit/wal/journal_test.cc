@@ -19,6 +19,8 @@ struct TestRecord {
   std::string tenant;
   std::vector<uint32_t> refused;
   std::string body;
+  RequestIdentity identity = {};
+  RequestOutcome outcome = {};
 
   bool operator==(const TestRecord&) const = default;
   size_t bytes() const {
@@ -35,6 +37,8 @@ void Append(JournalWriter& writer, const std::vector<TestRecord>& records) {
     pending[i].tenant = records[i].tenant;
     pending[i].refused = records[i].refused;
     pending[i].body = records[i].body;
+    pending[i].identity = records[i].identity;
+    pending[i].outcome = records[i].outcome;
     pending[i].next = i + 1 < records.size() ? &pending[i + 1] : nullptr;
   }
   REQUIRE(writer.Append(pending.data()).ok());
@@ -73,7 +77,9 @@ Reading Read(const std::string& bytes) {
                                found.received.value,
                                std::string(found.tenant),
                                {found.refused.begin(), found.refused.end()},
-                               {found.body.begin(), found.body.end()}});
+                               {found.body.begin(), found.body.end()},
+                               found.identity,
+                               found.outcome});
     reading.offsets.push_back((*reader)->offset());
   }
   REQUIRE_FALSE((*reader)->Next()->has_value());  // the end stays the end
@@ -389,7 +395,13 @@ TEST_CASE("journal: an error of the disk is an error, not damage") {
 
 TEST_CASE("journal: the example in the format page is what the writer writes") {
   const std::vector<TestRecord> records = {
-      {RecordKind::kRemoteWrite1, 0x0000'018B'CFE5'6800, "acme", {2}, "body"}};
+      {RecordKind::kRemoteWrite1,
+       0x0000'018B'CFE5'6800,
+       "acme",
+       {2},
+       "body",
+       {0x0807060504030201, 0x100F0E0D0C0B0A09},
+       {500, 1, 2, 3}}};
   const std::string bytes = Write({records}, 0x0123'4567'89AB'CDEF);
   const std::string page = testing::DocExample("A journal of one record");
   INFO("written:\n" << testing::HexDump(bytes));
