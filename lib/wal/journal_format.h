@@ -20,7 +20,8 @@ inline constexpr std::string_view kJournalMagic{"FBJRNL\0\1", 8};
 inline constexpr size_t kJournalHeaderBytes = 16;
 inline constexpr uint32_t kRecordMarker = 0x3152'4246;  // "FBR1"
 inline constexpr size_t kRecordHeaderBytes = 64;
-inline constexpr uint32_t kMaxRecordPayload = 256U << 20;
+// The largest body that config http.max_body allows (1 GiB), with room for what goes before it.
+inline constexpr uint32_t kMaxRecordPayload = (1U << 30) + (64U << 20);
 inline constexpr uint32_t kMaxRefusedPerRecord = 1U << 22;
 
 // What a record's body is. Numbers are part of the format.

@@ -2,7 +2,7 @@
 
 A request is sent once. Its samples are then acknowledged (2xx), refused (any other answer) or unknown (no answer). After
 a flush, for the rows of the file sink: acknowledged = there exactly once; refused = not there; unknown = at most once;
-nothing else is there. Source: the plan of docs/reliability.md.
+nothing else is there.
 """
 import http.client
 import random
