@@ -188,7 +188,8 @@ def test_basic_and_bearer_credentials_are_checked_and_reloaded(make_forebay, tmp
     users.write_text("# people\nalice:pass:word\n"
                      "bob:{SHA256}5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8\n")
     tokens.write_text("agent:t-1\nt-2\n")
-    node = make_forebay({"listen": {"auth": {"basic_file": str(users), "bearer_file": str(tokens)}}})
+    node = make_forebay({"listen": {"auth": {"basic_file": str(users), "bearer_file": str(tokens)}},
+                         "idempotency": {"window": "0s"}})  # every post has the same body
     good = [basic("alice", "pass:word"), basic("bob", "password"), {"Authorization": "Bearer t-1"},
             {"authorization": "bearer t-2"}]
     bad = [{}, basic("alice", "x"), basic("bob", "Password"), basic("carol", ""), {"Authorization": "Bearer t-3"},
@@ -251,7 +252,9 @@ def test_malformed_requests_are_told_so(forebay, data, status):
     assert post(forebay) == 204
 
 
-def test_pipelined_requests_are_answered_in_order(forebay):
+def test_pipelined_requests_are_answered_in_order(make_forebay):
+    forebay = make_forebay({"idempotency": {"window": "0s"}})  # the same body twice
+
     def request(body, path="/api/v1/write", close=False):
         return (f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Encoding: snappy\r\nContent-Length: {len(body)}\r\n"
                 f"{'Connection: close' if close else 'X: y'}\r\n\r\n").encode() + body
