@@ -1,5 +1,5 @@
-// A blocking queue with a bound in items, for hand-over between threads. Push waits no longer than its
-// deadline; Close wakes everyone, and what is queued can still be popped. Threads: any.
+// A blocking queue with a bound in items, for hand-over between threads. Push waits no longer than
+// its deadline; Close wakes everyone, and what is queued can still be popped. Threads: any.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// The error type of every Result<T>: a closed code, a message for people, and what a caller needs to
-// decide: is a retry of the same call useful, and was data lost.
+// The error type of every Result<T>: a closed code, a message for people, and what a caller needs
+// to decide: is a retry of the same call useful, and was data lost.
 #pragma once
 
 #include <string>
@@ -59,8 +59,8 @@ class Error {
   std::string message_;
 };
 
-// kIo, kNoSpace, kNotFound, kPermissionDenied, kResourceExhausted ... from an errno value; message is
-// "context: strerror". Threads: any.
+// kIo, kNoSpace, kNotFound, kPermissionDenied, kResourceExhausted ... from an errno value; message
+// is "context: strerror". Threads: any.
 Error ErrnoError(int error_number, std::string_view context);
 
 }  // namespace forebay

@@ -1,6 +1,6 @@
-// Named places at which a test may kill the process: FOREBAY_FAILPOINT=name:count ends it, as kill -9 would, the
-// count-th time that it passes the place. Compiled in by -DFOREBAY_FAILPOINTS=ON (presets dev, asan, tsan); in release
-// builds the macro is nothing.
+// Named places at which a test may kill the process: FOREBAY_FAILPOINT=name:count ends it, as kill
+// -9 would, the count-th time that it passes the place. Compiled in by -DFOREBAY_FAILPOINTS=ON
+// (presets dev, asan, tsan); in release builds the macro is nothing.
 #pragma once
 
 #include <array>
@@ -31,7 +31,8 @@ inline constexpr std::array<std::string_view, 18> kFailpoints = {
 };
 
 namespace internal {
-// Counts a pass of `name`; does not return when the environment asks for the end here. Threads: any.
+// Counts a pass of `name`; does not return when the environment asks for the end here. Threads:
+// any.
 void PassFailpoint(std::string_view name);
 
 constexpr bool IsFailpoint(std::string_view name) {
@@ -45,10 +46,10 @@ constexpr bool IsFailpoint(std::string_view name) {
 }  // namespace forebay
 
 #if defined(FOREBAY_FAILPOINTS)
-#define FOREBAY_FAILPOINT(name)                                                    \
-  do {                                                                             \
+#define FOREBAY_FAILPOINT(name)                                                     \
+  do {                                                                              \
     static_assert(::forebay::internal::IsFailpoint(name), "add it to kFailpoints"); \
-    ::forebay::internal::PassFailpoint(name);                                      \
+    ::forebay::internal::PassFailpoint(name);                                       \
   } while (false)
 #else
 #define FOREBAY_FAILPOINT(name) \

@@ -1,4 +1,5 @@
-// Named threads. Every thread of the daemon is a std::jthread started here, and joined by its owner.
+// Named threads. Every thread of the daemon is a std::jthread started here, and joined by its
+// owner.
 #pragma once
 
 #include <functional>

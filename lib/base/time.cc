@@ -28,7 +28,8 @@ CivilDate CivilFromDays(int64_t days) {
   const unsigned shifted_month = (5 * day_of_year + 2) / 153;
   const unsigned day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
   const unsigned month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
-  const int year = static_cast<int>(year_of_era) + static_cast<int>(era * 400) + (month <= 2 ? 1 : 0);
+  const int year =
+      static_cast<int>(year_of_era) + static_cast<int>(era * 400) + (month <= 2 ? 1 : 0);
   return {year, month, day};
 }
 

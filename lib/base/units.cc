@@ -67,9 +67,10 @@ bool TakeNumber(std::string_view& text, double& number) {
 
 Result<ByteCount> ParseByteCount(std::string_view text) {
   const auto bad = [text] {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("\"{}\" is not a size: write a number and a unit, for example 100MB or 10GiB",
-                             text));
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("\"{}\" is not a size: write a number and a unit, for example 100MB or 10GiB",
+                    text));
   };
   std::string_view rest = text;
   double number = 0;
@@ -107,10 +108,11 @@ std::string FormatByteCount(ByteCount bytes) {
 
 Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
   const auto bad = [text] {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("\"{}\" is not a duration: write numbers with units ms, s, m, h or d, for "
-                             "example 90s or 1h30m",
-                             text));
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("\"{}\" is not a duration: write numbers with units ms, s, m, h or d, for "
+                    "example 90s or 1h30m",
+                    text));
   };
   if (text == "0") return std::chrono::milliseconds(0);
   if (text.empty()) return bad();

@@ -24,9 +24,9 @@ inline constexpr ByteCount KB(uint64_t n) { return {n * 1000}; }
 inline constexpr ByteCount MB(uint64_t n) { return {n * 1000 * 1000}; }
 inline constexpr ByteCount GB(uint64_t n) { return {n * 1000 * 1000 * 1000}; }
 
-// Shape: decimal number, optional fraction, optional unit B KB MB GB TB (1000) or KiB MiB GiB TiB (1024),
-// optional blank before the unit, case as written here or lower. No unit: bytes.
-// Errors: kInvalidArgument naming what was expected. Threads: any.
+// Shape: decimal number, optional fraction, optional unit B KB MB GB TB (1000) or KiB MiB GiB TiB
+// (1024), optional blank before the unit, case as written here or lower. No unit: bytes. Errors:
+// kInvalidArgument naming what was expected. Threads: any.
 Result<ByteCount> ParseByteCount(std::string_view text);
 // The shortest exact form ("10GiB", "100MB", "1500").
 std::string FormatByteCount(ByteCount bytes);
