@@ -21,15 +21,15 @@ using std::chrono::seconds;
 enum class Durability { kSync, kWrite, kNone };
 
 struct Storage {
-  std::string dir = "./data";     // journal/, segments/, batches/, quarantine/ below it
-  ByteCount max_disk = GiB(10);   // of everything below dir, file sinks' output not counted
-  ByteCount reserve = MiB(64);    // kept free on the volume for manifests and clean ends
+  std::string dir = "./data";    // journal/, segments/, batches/, quarantine/ below it
+  ByteCount max_disk = GiB(10);  // of everything below dir, file sinks' output not counted
+  ByteCount reserve = MiB(64);   // kept free on the volume for manifests and clean ends
 };
 
 struct Tls {
-  std::string cert_file;       // PEM; empty: plain HTTP
-  std::string key_file;        // PEM
-  std::string client_ca_file;  // PEM; set: clients must present a certificate that it signed
+  std::string cert_file;            // PEM; empty: plain HTTP
+  std::string key_file;             // PEM
+  std::string client_ca_file;       // PEM; set: clients must present a certificate that it signed
   std::string min_version = "1.2";  // 1.2 | 1.3
   bool enabled() const { return !cert_file.empty(); }
 };
@@ -42,17 +42,18 @@ struct Auth {
 };
 
 struct Listen {
-  std::string ingest = "127.0.0.1:9090";  // host:port; host empty or 0.0.0.0 or [::] for all; port 0: any
+  std::string ingest =
+      "127.0.0.1:9090";  // host:port; host empty or 0.0.0.0 or [::] for all; port 0: any
   std::string admin = "127.0.0.1:9091";
-  Tls tls;         // of the ingest port
-  Auth auth;       // of the ingest port
-  Tls admin_tls;   // of the admin port
-  Auth admin_auth; // of the admin port; /livez, /readyz and /startupz stay open
+  Tls tls;          // of the ingest port
+  Auth auth;        // of the ingest port
+  Tls admin_tls;    // of the admin port
+  Auth admin_auth;  // of the admin port; /livez, /readyz and /startupz stay open
 };
 
 struct Http {
-  uint32_t io_threads = 0;               // 0: one per core
-  uint32_t max_connections = 10'000;     // per port; more are answered 503 and closed
+  uint32_t io_threads = 0;            // 0: one per core
+  uint32_t max_connections = 10'000;  // per port; more are answered 503 and closed
   ByteCount max_header = KiB(16);
   ByteCount max_body = MiB(32);          // compressed, as sent; more: 413
   ByteCount max_decoded_body = MiB(32);  // after decompression; more: 413
@@ -72,12 +73,12 @@ struct Batch {
   ByteCount min_bytes = MB(100);  // uncompressed row bytes; from here on a batch goes at once
   ByteCount max_bytes = GB(1);    // never more in a batch
   milliseconds max_age = minutes(5);
-  uint32_t max_segments = 256;    // of one batch
+  uint32_t max_segments = 256;  // of one batch
 };
 
 struct Upload {
-  uint32_t workers = 2;                        // batches uploaded at the same time
-  uint32_t oldest_share_percent = 20;          // of the workers' picks under backlog; others: newest first
+  uint32_t workers = 2;                // batches uploaded at the same time
+  uint32_t oldest_share_percent = 20;  // of the workers' picks under backlog; others: newest first
   milliseconds retry_initial = milliseconds(500);
   milliseconds retry_max = minutes(5);
 };
@@ -86,12 +87,13 @@ struct Upload {
 struct RelabelConfig {
   std::vector<std::string> source_labels;
   std::string separator = ";";
-  std::string regex = "(.*)";     // anchored on both ends
+  std::string regex = "(.*)";  // anchored on both ends
   uint64_t modulus = 0;
   std::string target_label;
   std::string replacement = "$1";
-  std::string action = "replace"; // replace keep drop keepequal dropequal hashmod labelmap labeldrop labelkeep lowercase uppercase
-  std::string position;           // "file:line:column" where it stands, for errors at run time
+  std::string action = "replace";  // replace keep drop keepequal dropequal hashmod labelmap
+                                   // labeldrop labelkeep lowercase uppercase
+  std::string position;            // "file:line:column" where it stands, for errors at run time
 };
 
 // A label that becomes a string column of its own. Matched case-insensitively.
@@ -112,7 +114,7 @@ struct Sink {
 };
 
 struct Database {
-  std::string name;  // ASCII letters and digits
+  std::string name;                            // ASCII letters and digits
   std::vector<RelabelConfig> relabel_configs;  // after the global ones, for series of this database
   std::vector<LiftLabel> lift_labels;
   std::vector<Sink> sinks;  // every one gets every batch
@@ -120,28 +122,29 @@ struct Database {
 
 struct RemoteWrite {
   std::vector<std::string> paths = {"/api/v1/write", "/receive", "/remote_write"};
-  std::vector<RelabelConfig> relabel_configs;        // first, for every series
-  std::string database_label = "adxmon_database";    // names the database of a series; empty: off
+  std::vector<RelabelConfig> relabel_configs;      // first, for every series
+  std::string database_label = "adxmon_database";  // names the database of a series; empty: off
   std::vector<std::string> drop_label_prefixes = {"adxmon_"};  // labels that never reach the rows
-  std::string tenant_header = "X-Scope-OrgID";       // the tenant; a database of that name takes its series
-  std::string default_database;                      // empty: the first of `databases`
+  std::string tenant_header =
+      "X-Scope-OrgID";           // the tenant; a database of that name takes its series
+  std::string default_database;  // empty: the first of `databases`
   std::string exemplars_table = "Exemplars";
   std::string histograms_table = "NativeHistograms";
   std::string metadata_table = "MetricMetadata";
-  milliseconds max_future = milliseconds(0);         // samples further ahead are refused; 0: accepted
-  milliseconds max_past = milliseconds(0);           // samples older are refused; 0: accepted
-  bool drop_nan = false;                             // leave out NaN and stale markers, counted
+  milliseconds max_future = milliseconds(0);  // samples further ahead are refused; 0: accepted
+  milliseconds max_past = milliseconds(0);    // samples older are refused; 0: accepted
+  bool drop_nan = false;                      // leave out NaN and stale markers, counted
 };
 
 struct Limits {
-  uint64_t series_max = 2'000'000;         // series known at once
-  ByteCount series_bytes = GiB(1);         // memory of their labels
-  uint32_t series_idle_generations = 5;    // unused for so many: forgotten
+  uint64_t series_max = 2'000'000;       // series known at once
+  ByteCount series_bytes = GiB(1);       // memory of their labels
+  uint32_t series_idle_generations = 5;  // unused for so many: forgotten
   uint32_t tables_max = 50'000;
   uint32_t labels_per_series = 256;
   ByteCount label_name_bytes = KiB(1);
   ByteCount label_value_bytes = KiB(64);
-  ByteCount in_flight_bodies = MiB(128);   // compressed bodies held at once; more: 503
+  ByteCount in_flight_bodies = MiB(128);      // compressed bodies held at once; more: 503
   milliseconds commit_timeout = seconds(10);  // wait for the group commit; more: 503
   milliseconds shutdown_timeout = seconds(30);
 };
@@ -149,7 +152,7 @@ struct Limits {
 // Requests that are known again when a sender repeats them.
 struct Idempotency {
   milliseconds window = minutes(10);  // since the first attempt; 0: off
-  uint64_t max_entries = 1'000'000;   // requests known at once, oldest leave first; about 150 B each
+  uint64_t max_entries = 1'000'000;  // requests known at once, oldest leave first; about 150 B each
 };
 
 struct Log {
@@ -169,8 +172,10 @@ struct Config {
   Idempotency idempotency;
   Limits limits;
   Log log;
-  std::vector<Database> databases;  // empty in the file: one, "Metrics", with a file sink below ./data/out
-  std::vector<std::string> warnings;  // of loading: adx-mon flags without a meaning yet and the like
+  std::vector<Database>
+      databases;  // empty in the file: one, "Metrics", with a file sink below ./data/out
+  std::vector<std::string>
+      warnings;  // of loading: adx-mon flags without a meaning yet and the like
 };
 
 }  // namespace forebay::config

@@ -50,9 +50,9 @@ struct Field {
   uint64_t (*get_number)(const void* parent) = nullptr;  // kBytes kDuration kBool kUint
   void (*set_number)(void* parent, uint64_t value) = nullptr;
   std::string (*get_text)(const void* parent) = nullptr;  // kString kChoice
-  void (*set_text)(void* parent, std::string value) = nullptr;
+  void (*set_text)(void* parent, std::string_view value) = nullptr;
   const std::vector<std::string>& (*strings)(const void* parent) = nullptr;  // kStringList
-  void (*set_strings)(void* parent, std::vector<std::string> values) = nullptr;
+  void (*set_strings)(void* parent, const std::vector<std::string>& values) = nullptr;
   const void* (*child)(const void* parent) = nullptr;  // nullptr when the optional is absent
   void* (*emplace)(void* parent) = nullptr;            // kStruct, kOptionalStruct
   size_t (*size)(const void* parent) = nullptr;        // kStructList

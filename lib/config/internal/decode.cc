@@ -143,7 +143,7 @@ class Decoder {
         values.push_back(item.text);
       }
     }
-    field.set_strings(object, std::move(values));
+    field.set_strings(object, values);
   }
 
   bool CheckText(const Node& node, const std::string& path) {
@@ -179,7 +179,7 @@ class Decoder {
     const auto found =
         std::find_if(field.choices.begin(), field.choices.end(),
                      [&](std::string_view choice) { return EqualsIgnoreCase(choice, node.text); });
-    if (found != field.choices.end()) return field.set_text(object, std::string(*found));
+    if (found != field.choices.end()) return field.set_text(object, *found);
     const std::vector<std::string> names(field.choices.begin(), field.choices.end());
     std::string message = fmt::format("\"{}\" is not one of {}", node.text, JoinNames(names));
     if (const auto nearest = Nearest(node.text, names)) {

@@ -6,7 +6,6 @@
 #include <limits>
 #include <optional>
 #include <type_traits>
-#include <utility>
 
 #include "base/check.h"
 #include "config/schema.h"
@@ -88,14 +87,14 @@ constexpr void SetTextAccess(Field& field) {
       return Member<M>(parent);
     }
   };
-  field.set_text = [](void* parent, std::string value) {
+  field.set_text = [](void* parent, std::string_view value) {
     if constexpr (std::is_same_v<T, Durability>) {
       size_t index = 0;
       while (index < std::size(kDurabilityNames) && kDurabilityNames[index] != value) ++index;
       FOREBAY_CHECK(index < std::size(kDurabilityNames));  // The loader offers listed names only.
       Member<M>(parent) = static_cast<Durability>(index);
     } else {
-      Member<M>(parent) = std::move(value);
+      Member<M>(parent) = std::string(value);
     }
   };
 }
@@ -166,8 +165,8 @@ constexpr Field Key(std::string_view name, std::string_view doc, KeyOptions opti
     field.strings = [](const void* parent) -> const std::vector<std::string>& {
       return Member<M>(parent);
     };
-    field.set_strings = [](void* parent, std::vector<std::string> values) {
-      Member<M>(parent) = std::move(values);
+    field.set_strings = [](void* parent, const std::vector<std::string>& values) {
+      Member<M>(parent) = values;
     };
   } else if constexpr (kIsVector<T>) {
     SetListAccess<M>(field);
