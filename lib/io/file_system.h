@@ -19,10 +19,10 @@ namespace forebay::io {
 
 // How File is opened.
 enum class OpenMode {
-  kRead,          // must exist; ReadAt and Size only
-  kCreate,        // must not exist; Write appends
+  kRead,    // must exist; ReadAt and Size only
+  kCreate,  // must not exist; Write appends
   kCreateOrTruncate,
-  kReadWrite,     // must exist; Write appends at the end
+  kReadWrite,  // must exist; Write appends at the end
 };
 
 // One open file. Threads: ReadAt from any; the rest from one at a time.
@@ -36,19 +36,20 @@ class File {
   // Returns the bytes read, fewer than asked only at the end of the file.
   virtual Result<size_t> ReadAt(uint64_t offset, std::span<char> out) = 0;
   virtual Result<uint64_t> Size() = 0;
-  // Reserves space for [0, size) without changing what readers see. kUnimplemented where the volume cannot.
+  // Reserves space for [0, size) without changing what readers see. kUnimplemented where the volume
+  // cannot.
   virtual Status Allocate(uint64_t size) = 0;
   virtual Status Truncate(uint64_t size) = 0;
-  // Durable: contents and size, when it returns OK. After an error never call it again on this file: the
-  // kernel may have marked the lost pages clean. Source: reliability.md section 5, Rebello et al. 2020.
+  // Durable: contents and size, when it returns OK. After an error never call it again on this
+  // file: the kernel may have marked the lost pages clean. Source: Rebello et al. 2020.
   virtual Status SyncData() = 0;
   // Reports what the destructor would hide. Not a sync.
   virtual Status Close() = 0;
 };
 
 struct DirectoryEntry {
-  std::string name;  // without the directory
-  uint64_t size = 0; // of a regular file
+  std::string name;   // without the directory
+  uint64_t size = 0;  // of a regular file
   bool is_directory = false;
 };
 

@@ -12,7 +12,6 @@
 namespace forebay::io {
 namespace {
 
-using internal::DirectoryChange;
 using internal::Inode;
 using internal::InodePtr;
 using internal::Location;

@@ -67,8 +67,9 @@ std::chrono::milliseconds RequestPlan::ChurnTime(uint64_t round,
 
 std::chrono::nanoseconds RequestPlan::Due(uint64_t n) const {
   if (rate_ <= 0) return std::chrono::nanoseconds{0};
-  const auto samples = static_cast<double>(n / groups_ * series_ + first_series(n % groups_)) *
-                       static_cast<double>(samples_per_series_);
+  const uint64_t series_before = n / groups_ * series_ + first_series(n % groups_);
+  const auto samples =
+      static_cast<double>(series_before) * static_cast<double>(samples_per_series_);
   return std::chrono::nanoseconds(static_cast<int64_t>(samples / rate_ * 1e9));
 }
 

@@ -4,7 +4,7 @@
 // That works because both have a fixed width: values are fixed64, and timestamps are varints of six
 // bytes, which every time from 1971 to 2109 in ms has anyway. The labels are those of one churn
 // generation per target; a request whose targets have churned is encoded anew. Source:
-// remote-write-otlp.md A4 and A5. Limits: kMaxSamplesPerRequest.
+// the messages of Prometheus remote write 1.0 and 2.0. Limits: kMaxSamplesPerRequest.
 #pragma once
 
 #include <chrono>

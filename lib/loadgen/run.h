@@ -21,8 +21,8 @@
 
 namespace forebay::loadgen {
 
-// What becomes of a request after an answer. Source: remote-write-otlp.md A2, "Retry semantics of
-// senders".
+// What becomes of a request after an answer. Source: Prometheus remote write 2.0, "Retries
+// & Backoff".
 enum class Verdict { kAccepted, kRefused, kRetry };
 Verdict Judge(int status);
 

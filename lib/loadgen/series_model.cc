@@ -129,8 +129,7 @@ std::string SeriesModel::Value(std::string_view label, uint64_t series, uint32_t
   if (label == "handler") {
     // The hundreds keep the variants of a metric apart, the rest is variety.
     const uint64_t number = variant / kHandlers.size() * 100 + Mix(metric_hash, variant) % 100;
-    const std::string path = fmt::format("{}/{}", Pick(kHandlers, metric_hash + variant), number);
-    return path;
+    return fmt::format("{}/{}", Pick(kHandlers, metric_hash + variant), number);
   }
   if (label == "namespace") return std::string(Pick(kNamespaces, target % kApps.size()));
   if (label == "instance")
