@@ -6,7 +6,7 @@
 //   single segment larger
 //     than max_bytes goes alone, since a segment cannot be cut;
 //   - less: everything, once the oldest has waited max_age, or at a flush; until then it waits.
-// A batch never holds more than max_segments. Source: design.md section 5.
+// A batch never holds more than max_segments. Source: ARCHITECTURE.md.
 #pragma once
 
 #include <cstdint>

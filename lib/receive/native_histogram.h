@@ -2,7 +2,7 @@
 // whether one is stored, and its absolute bucket counts. Place: under decode_worker, which renders
 // what was accepted as a row (side_rows.h).
 // Limits: buckets by the request's size; spans, deltas and counts are never expanded beyond what
-// the message itself holds. Source: reference remote-write-otlp.md A3 and A5.
+// the message itself holds. Source: Prometheus remote write 2.0, message Histogram.
 #pragma once
 
 #include <cstdint>

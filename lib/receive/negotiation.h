@@ -1,5 +1,5 @@
 // Content negotiation of remote write: which message a request holds, from its headers alone.
-// Source: reference remote-write-otlp.md A1; RFC 9110 for media types.
+// Source: Prometheus remote write 1.0 and 2.0; RFC 9110 for media types.
 #pragma once
 
 #include <optional>

@@ -1,7 +1,7 @@
 // The messages of Prometheus remote write 1.0 (prometheus.WriteRequest), read from wire bytes.
 // Place: under DecodeWorker, which walks the request and asks here for each part. Nothing is built:
 // views into the body, samples straight into columns.
-// Limits: those of WireReader. Source: reference remote-write-otlp.md A4.
+// Limits: those of WireReader. Source: Prometheus remote write 1.0, "Protocol".
 #pragma once
 
 #include <string_view>

@@ -2,7 +2,7 @@
 // bytes. Place: under DecodeWorker, as remote_write_1.h. Label texts are symbols of the request;
 // each is hashed once, and a series' key is a hash of its symbols' hashes.
 // Limits: those of WireReader; refs are checked against the symbols before use.
-// Source: reference remote-write-otlp.md A3 and A5.
+// Source: Prometheus remote write 2.0, "Protocol".
 #pragma once
 
 #include <cstdint>

@@ -22,7 +22,7 @@
 
 namespace forebay::receive {
 
-// Statuses (reference remote-write-otlp.md A2): 204 all accepted; 400 undecodable, or refused in
+// Statuses (docs/remote-write.md, Answers): 204 all accepted; 400 undecodable, or refused in
 // part, then the good part is kept; 413 too large; 415 negotiation; 503 with Retry-After when the
 // bytes in flight are spent, the log cannot be entered or the commit failed, or another attempt of
 // the same request is under way. A request that was stored before is answered as it was then. 2.0

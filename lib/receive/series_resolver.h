@@ -2,7 +2,7 @@
 // labels), dropped, or refused and why. Place: runs once for each series not seen before, and for
 // series whose side rows are rendered; written for clarity.
 // Order: validation, global relabelling, database, the database's relabelling, table name,
-// SeriesId. Source: reference remote-write-otlp.md A3, adx-mon.md section 4.
+// SeriesId. Source: docs/remote-write.md; adx-mon, transform/metrics_csv.go.
 #pragma once
 
 #include <cstdint>

@@ -53,7 +53,7 @@ struct LabelFinding {
   Label label;  // the offending one; empty for kNoMetricName
 };
 
-// What makes a series unacceptable whatever the protocol (remote-write-otlp.md A3), the first
+// What makes a series unacceptable whatever the protocol (docs/remote-write.md), the first
 // found. Shape: sorted by name; labels without a value may still be there. Threads: any.
 std::optional<LabelFinding> FindProblem(LabelSpan sorted);
 

@@ -1,6 +1,6 @@
 // Names of tables, databases and columns: ASCII letters and digits, at most 1024 of them, never
 // empty. The rules are adx-mon's, so that a table has the same name whoever writes it.
-// Source: reference adx-mon, section 4 (Names). Threads: any, for all functions.
+// Source: docs/format/rows.md, Names; adx-mon, transform/. Threads: any, for all functions.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Columns of a table: names and types, the hash that names them in segment files, the header line
 // of version 1 blocks, and how the labels of a series are shared out over the columns.
 // Limits: kMaxColumns columns, each name 1 to 1024 letters, digits or underscores.
-// Source: reference adx-mon, section 4; byte layout in docs/format/rows.md.
+// Source: adx-mon, schema/schema.go; byte layout in docs/format/rows.md.
 #pragma once
 
 #include <cstddef>

@@ -24,7 +24,7 @@ inline constexpr uint32_t kFailuresToOpen = 2;
 inline constexpr std::chrono::milliseconds kProbeWait{1000};  // while another worker tries
 
 // Exponential backoff with full jitter: uniform in (0, min(retry_max, retry_initial *
-// 2^(failures-1))]. Source: reliability.md section 8. Threads: any.
+// 2^(failures-1))]. Source: Brooker, "Exponential Backoff And Jitter". Threads: any.
 std::chrono::milliseconds Backoff(const config::Upload& config, uint32_t failures, uint64_t random);
 
 // For the status API.
