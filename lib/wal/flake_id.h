@@ -3,7 +3,7 @@
 //   bits 63..23  milliseconds since 2014-01-01T00:00:00Z (41 bits, until 2083)
 //   bits 22..13  host (10 bits)
 //   bits 12..0   sequence within the millisecond (13 bits)
-// Source: adx-mon.md section 2.
+// Source: adx-mon, pkg/wal (the ids in its segment names).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Writes one journal file. Bytes: wal/journal_format.h. Nothing here retries: after an error the
-// file is given up, since the kernel may have marked lost pages clean (reliability.md section 5).
+// file is given up, since the kernel may have marked lost pages clean (Rebello et al. 2020).
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 // Database, table and hash are ASCII letters and digits, never empty; the id is a flake id
 // (wal/flake_id.h) in lower-case hex without padding. Names come from the network too (POST
 // /transfer?filename=), so parsing is the guard against paths. Limit: kMaxSegmentNameBytes, what
-// Linux allows for a file name. Source: adx-mon.md sections 2 and 3.
+// Linux allows for a file name. Source: adx-mon, pkg/wal/filename.go; docs/format/wal.md.
 #pragma once
 
 #include <compare>

@@ -49,8 +49,8 @@ class SeriesBlockEncoder {
   // The payload (the value of the block, without the block header). Valid until the next Add or
   // Reset.
   std::string_view Finish();
-  // Forgets what was added. header_line: of the table's schema (`Name:type,...` and LF), stored in the block so
-  // that it can be read without its table; it must live until Finish.
+  // Forgets what was added. header_line: of the table's schema (`Name:type,...` and LF), stored in
+  // the block so that it can be read without its table; it must live until Finish.
   void Reset(std::string_view header_line);
 
  private:

@@ -135,7 +135,7 @@ struct WalStats {
   uint64_t replayed_records = 0;
   uint64_t quarantined_records = 0;
   uint64_t deduplicated_records = 0;  // not replayed: another generation has the request
-  uint64_t journal_bytes = 0;  // all journal files
+  uint64_t journal_bytes = 0;         // all journal files
   uint64_t journal_bytes_written = 0;
   uint64_t journal_records = 0;
   uint64_t journal_commits = 0;  // group commits
@@ -146,8 +146,8 @@ struct WalStats {
   uint64_t series_evicted = 0;
   uint64_t memory_bytes = 0;           // columns of all generations
   double oldest_unsealed_seconds = 0;  // age of the oldest data not yet in a segment
-  bool disk_full = false;             // above storage.max_disk, or the volume below storage.reserve
-  bool recovering = false;             // journals of an earlier run are still being replayed
+  bool disk_full = false;   // above storage.max_disk, or the volume below storage.reserve
+  bool recovering = false;  // journals of an earlier run are still being replayed
 };
 
 // Threads: any, unless said otherwise.
