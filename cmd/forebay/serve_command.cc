@@ -35,10 +35,11 @@ Result<config::LoadOptions> LoadOptionsOf(const ServeOptions& serve,
   if (!serve.config_file.empty()) options.file = serve.config_file;
   FOREBAY_ASSIGN_OR_RETURN(auto translated, config::TranslateAdxMonFlags(extras));
   if (!translated.remaining.empty()) {
-    return Error(ErrorCode::kInvalidArgument,
-                 "unknown argument " + translated.remaining.front() +
-                     "; `forebay serve --help` lists what there is, and every key of the configuration "
-                     "can be set by --set key.path=value");
+    return Error(
+        ErrorCode::kInvalidArgument,
+        "unknown argument " + translated.remaining.front() +
+            "; `forebay serve --help` lists what there is, and every key of the configuration "
+            "can be set by --set key.path=value");
   }
   options.overrides = std::move(translated.overrides);
   options.warnings = std::move(translated.warnings);
@@ -56,7 +57,7 @@ void WaitForEnd(server::Node& node, const sigset_t& signals) {
     int signal_number = 0;
     if (sigwait(&signals, &signal_number) != 0) continue;
     if (signal_number != SIGHUP) {
-      LogInfo("stopping", {{"signal", strsignal(signal_number)}});
+      LogInfo("stopping", {{"signal", sigdescr_np(signal_number)}});
       return;
     }
     const auto reloaded = node.Reload();
@@ -88,7 +89,8 @@ int Serve(const ServeOptions& serve, const std::vector<std::string>& extras) {
   WaitForEnd(**node, signals);
   const auto timeout = (*node)->config().limits.shutdown_timeout;
   const Status stopped = (*node)->Stop(SystemClock().Monotonic() + timeout);
-  if (!stopped.ok()) LogWarn("stopped before everything was done", {{"error", stopped.error().message()}});
+  if (!stopped.ok())
+    LogWarn("stopped before everything was done", {{"error", stopped.error().message()}});
   node->reset();
   LogInfo("stopped");
   return 0;
@@ -101,11 +103,14 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   CLI::App* serve = app.add_subcommand("serve", "Run the daemon");
   serve->add_option("--config,-c", options->config_file,
                     "YAML file; without it FOREBAY_CONFIG, without that the defaults");
-  serve->add_option("--set", options->assignments, "key.path=value, over file and environment; repeatable")
+  serve
+      ->add_option("--set", options->assignments,
+                   "key.path=value, over file and environment; repeatable")
       ->allow_extra_args(false);
   serve->allow_extras();
   serve->footer("adx-mon's ingestor flags are taken as well: docs/configuration.md lists them.");
-  serve->callback([serve, options, &exit_code] { exit_code = Serve(*options, serve->remaining()); });
+  serve->callback(
+      [serve, options, &exit_code] { exit_code = Serve(*options, serve->remaining()); });
 }
 
 }  // namespace forebay::cmd

@@ -84,7 +84,8 @@ class AdminHandlers::Job final : public http::Handler {
       exchange.Resume(&Job::Finish, answer);
     });
     if (!queued) {
-      exchange.Respond(http::Response::RetryAfter(503, std::chrono::seconds(1), "too many jobs wait\n"));
+      exchange.Respond(
+          http::Response::RetryAfter(503, std::chrono::seconds(1), "too many jobs wait\n"));
     }
   }
 

@@ -27,7 +27,8 @@ class AdminHandlers {
   class Simple;
   class Job;
   void Get(const std::string& path, std::function<http::Response(const http::RequestHead&)> answer);
-  void PostJob(const std::string& path, std::function<http::Response(const http::RequestHead&)> job);
+  void PostJob(const std::string& path,
+               std::function<http::Response(const http::RequestHead&)> job);
 
   Node& node_;
   JobThread& jobs_;

@@ -1,9 +1,10 @@
-// One Forebay node: builds every component, starts them in order, stops them in reverse. The composition root: nobody
-// else knows all modules.
+// One Forebay node: builds every component, starts them in order, stops them in reverse. The
+// composition root: nobody else knows all modules.
 //
-// Start: lock of storage.dir, sealed segments, journals (replayed in the background), batches of the run before, sinks,
-// admin port, ingest port. Stop: readiness off, ingest port (requests in flight are answered), generation sealed, what
-// is due uploaded until the deadline, admin port last.
+// Start: lock of storage.dir, sealed segments, journals (replayed in the background), batches of
+// the run before, sinks, admin port, ingest port. Stop: readiness off, ingest port (requests in
+// flight are answered), generation sealed, what is due uploaded until the deadline, admin port
+// last.
 #pragma once
 
 #include <atomic>
@@ -56,18 +57,19 @@ struct FlushReport {
 // Threads: Start and Stop from one; the rest from any.
 class Node {
  public:
-  // Opens everything; nothing is served yet. Errors: those of the components, kFailedPrecondition when another process
-  // has storage.dir.
+  // Opens everything; nothing is served yet. Errors: those of the components, kFailedPrecondition
+  // when another process has storage.dir.
   static Result<std::unique_ptr<Node>> Create(NodeOptions options);
   ~Node();
 
   // Serves.
   Status Start();
-  // Idempotent. Errors: kDeadlineExceeded naming what was not finished; nothing acknowledged is lost by that.
+  // Idempotent. Errors: kDeadlineExceeded naming what was not finished; nothing acknowledged is
+  // lost by that.
   Status Stop(MonotonicTime deadline);
 
-  // Loads the configuration again and applies what can change. Returns one line per change for people. On an error
-  // everything is as before.
+  // Loads the configuration again and applies what can change. Returns one line per change for
+  // people. On an error everything is as before.
   Result<std::vector<std::string>> Reload();
   // Seals and, when asked, uploads everything that was acknowledged so far.
   struct FlushOptions {

@@ -1,4 +1,5 @@
-// GET /api/v1/status: what an operator asks a node first, as JSON. Bounded: kMaxListed tables and batches.
+// GET /api/v1/status: what an operator asks a node first, as JSON. Bounded: kMaxListed tables and
+// batches.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -38,17 +39,19 @@ json TablesJson(std::vector<wal::TableBacklog> backlog) {
 }
 
 json GenerationsJson(const wal::WalStats& stats) {
-  return {{"open", {{"samples", stats.open_generation_samples}, {"memory_bytes", stats.open_generation_bytes}}},
-          {"sealing", stats.sealing_generations},
-          {"sealed_total", stats.generations_sealed},
-          {"memory_bytes", stats.memory_bytes},
-          {"journal_bytes", stats.journal_bytes},
-          {"journal_errors", stats.journal_errors},
-          {"seal_errors", stats.seal_errors},
-          {"oldest_unsealed_seconds", stats.oldest_unsealed_seconds},
-          {"recovering", stats.recovering},
-          {"replayed_records", stats.replayed_records},
-          {"quarantined_records", stats.quarantined_records}};
+  return {
+      {"open",
+       {{"samples", stats.open_generation_samples}, {"memory_bytes", stats.open_generation_bytes}}},
+      {"sealing", stats.sealing_generations},
+      {"sealed_total", stats.generations_sealed},
+      {"memory_bytes", stats.memory_bytes},
+      {"journal_bytes", stats.journal_bytes},
+      {"journal_errors", stats.journal_errors},
+      {"seal_errors", stats.seal_errors},
+      {"oldest_unsealed_seconds", stats.oldest_unsealed_seconds},
+      {"recovering", stats.recovering},
+      {"replayed_records", stats.replayed_records},
+      {"quarantined_records", stats.quarantined_records}};
 }
 
 json BatchesJson(const std::vector<wal::BatchStatus>& batches) {
@@ -114,12 +117,16 @@ std::string Node::StatusJson() const {
   status["sinks"] = SinksJson(uploads_->SinkStatuses());
   status["quarantine"] = {{"files", quarantine_->files()}, {"bytes", quarantine_->bytes()}};
   status["limits"] = {
-      {"disk", {{"used_bytes", totals.file_bytes + wal_->stats().journal_bytes},
-                {"max_bytes", running.storage.max_disk.value}}},
-      {"memory", {{"used_bytes", wal_->stats().memory_bytes},
-                  {"max_bytes", running.generation.max_memory.value}}},
-      {"connections", {{"open", ingest_->stats().connections_open}, {"max", running.http.max_connections}}}};
-  // Values and labels are UTF-8 checked on the way in; whatever else may be in an error text is replaced.
+      {"disk",
+       {{"used_bytes", totals.file_bytes + wal_->stats().journal_bytes},
+        {"max_bytes", running.storage.max_disk.value}}},
+      {"memory",
+       {{"used_bytes", wal_->stats().memory_bytes},
+        {"max_bytes", running.generation.max_memory.value}}},
+      {"connections",
+       {{"open", ingest_->stats().connections_open}, {"max", running.http.max_connections}}}};
+  // Values and labels are UTF-8 checked on the way in; whatever else may be in an error text is
+  // replaced.
   status["config"] = json::parse(config::PrintJson(running), nullptr, /*allow_exceptions=*/false);
   return status.dump(2, ' ', false, json::error_handler_t::replace);
 }
