@@ -36,7 +36,8 @@ TEST_CASE("batch id: the same for the same segments in any order, another for ot
   CHECK(id != BatchId(0x1f, std::vector<std::string>{"a_b_1f.wal", "a_b_21.wal"}));
   CHECK(id.substr(0, 17) == "000000000000001f-");
   // Sinks have seen ids of earlier releases: this value may never change.
-  CHECK(BatchId(0x1f, std::vector<std::string>{"a_b_1f.wal"}) == "000000000000001f-63411e255380d92e");
+  CHECK(BatchId(0x1f, std::vector<std::string>{"a_b_1f.wal"}) ==
+        "000000000000001f-63411e255380d92e");
   CHECK(IsBatchId(id));
   CHECK_FALSE(IsBatchId("000000000000001f"));
   CHECK_FALSE(IsBatchId("../../000000000000-1f00000000000000"));

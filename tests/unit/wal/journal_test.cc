@@ -394,14 +394,13 @@ TEST_CASE("journal: an error of the disk is an error, not damage") {
 }
 
 TEST_CASE("journal: the example in the format page is what the writer writes") {
-  const std::vector<TestRecord> records = {
-      {RecordKind::kRemoteWrite1,
-       0x0000'018B'CFE5'6800,
-       "acme",
-       {2},
-       "body",
-       {0x0807060504030201, 0x100F0E0D0C0B0A09},
-       {500, 1, 2, 3}}};
+  const std::vector<TestRecord> records = {{RecordKind::kRemoteWrite1,
+                                            0x0000'018B'CFE5'6800,
+                                            "acme",
+                                            {2},
+                                            "body",
+                                            {0x0807060504030201, 0x100F0E0D0C0B0A09},
+                                            {500, 1, 2, 3}}};
   const std::string bytes = Write({records}, 0x0123'4567'89AB'CDEF);
   const std::string page = testing::DocExample("A journal of one record");
   INFO("written:\n" << testing::HexDump(bytes));

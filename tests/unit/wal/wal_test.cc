@@ -184,7 +184,8 @@ TEST_CASE("wal: a damaged record in the middle of a journal costs that record an
   CHECK(harness->quarantine().files() >= 1);
 }
 
-TEST_CASE("wal: a node on a full volume starts, takes nothing, and takes requests when there is room") {
+TEST_CASE(
+    "wal: a node on a full volume starts, takes nothing, and takes requests when there is room") {
   io::MemoryFileSystem fs;
   auto harness = std::make_unique<WalHarness>(fs);
   REQUIRE(harness->Open().ok());
