@@ -289,16 +289,16 @@ TEST_CASE("ledger and log: a retry after a kill or a power cut is stored once") 
 TEST_CASE("ledger and log: a failed commit that reached the disk and its retry are stored once") {
   io::MemoryFileSystem fs;
   auto harness = OpenHarness(fs);
-  fs.AddFault({.operation = io::FileOperation::kSyncData, .path_contains = "journal"});
-  REQUIRE_FALSE(harness->WriteOnce(kRequest).ok());
-  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
-  // No segment can be written: both journals stay.
+  // No segment can be written and no journal removed: both journals stay.
   fs.AddFault({.operation = io::FileOperation::kOpen,
                .path_contains = "segments",
                .count = io::Fault::kForever});
   fs.AddFault({.operation = io::FileOperation::kRemove,
                .path_contains = "journal",
                .count = io::Fault::kForever});
+  fs.AddFault({.operation = io::FileOperation::kSyncData, .path_contains = "journal"});
+  REQUIRE_FALSE(harness->WriteOnce(kRequest).ok());
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
   Status written = harness->WriteOnce(kRequest);
   while (!written.ok() && SystemClock().Monotonic() < deadline) {
     written = harness->WriteOnce(kRequest);
