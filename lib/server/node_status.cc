@@ -13,7 +13,7 @@ using nlohmann::json;
 
 constexpr size_t kMaxListed = 1000;
 
-json TablesJson(std::vector<wal::TableBacklog> backlog) {
+json TablesJson(const std::vector<wal::TableBacklog>& backlog) {
   json tables = json::array();
   for (const wal::TableBacklog& table : backlog) {
     if (tables.size() >= kMaxListed || table.segments.empty()) continue;
