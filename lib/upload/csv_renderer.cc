@@ -94,7 +94,7 @@ Status CsvRenderer::RenderText(const TextRun& run, const TextConsumer& consumer)
 Status CsvRenderer::Flush(const TextConsumer& consumer) {
   if (out_.empty()) return OkStatus();
   stats_.bytes += out_.size();
-  const Status consumed = consumer(out_.view());
+  Status consumed = consumer(out_.view());
   out_.clear();
   return consumed;
 }

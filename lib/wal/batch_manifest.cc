@@ -330,7 +330,7 @@ Status ManifestStore::Save(const BatchManifest& manifest) {
 }
 
 Status ManifestStore::Remove(const std::string& id) {
-  const Status removed = fs_.Remove(PathOf(id));
+  Status removed = fs_.Remove(PathOf(id));
   if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
   return fs_.SyncDirectory(directory_);
 }

@@ -10,7 +10,7 @@ namespace forebay::wal {
 
 std::unique_ptr<SampleChunk> ChunkPool::Take() {
   MutexLock lock(mutex_);
-  if (free_.empty()) return std::unique_ptr<SampleChunk>(new SampleChunk);
+  if (free_.empty()) return std::make_unique_for_overwrite<SampleChunk>();
   auto chunk = std::move(free_.back());
   free_.pop_back();
   return chunk;
