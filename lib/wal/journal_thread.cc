@@ -148,7 +148,7 @@ Status WalImpl::Rotate() {
 // The first generation. On a full volume it has no journal: nothing is acknowledged until one can
 // be made, but what lies there can be uploaded, which is what makes room.
 Status WalImpl::OpenFirst() {
-  const Status rotated = Rotate();
+  Status rotated = Rotate();
   if (rotated.ok() || rotated.error().code() != ErrorCode::kNoSpace) return rotated;
   LogError("no journal can be begun: the node starts without taking requests",
            {{"error", rotated.error().ToString()}});
