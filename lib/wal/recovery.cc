@@ -135,7 +135,7 @@ Status WalImpl::ReplayJournal(const std::shared_ptr<Generation>& generation) {
   } else {
     const uint64_t before = replayed_records_.load();
     GenerationLease lease = generation->Enter(generation);
-    const Status replayed = ReplayRecords(**reader, lease, generation->identity().id);
+    Status replayed = ReplayRecords(**reader, lease, generation->identity().id);
     lease.Release();
     if (!replayed.ok()) {
       generation->Discard();

@@ -105,7 +105,7 @@ Status WalImpl::PersistIdentities(const Generation& generation) {
 // The commit point. Until the removal is durable the segments must not be seen: a journal that
 // comes back after a power cut would be replayed although its segments were uploaded.
 Status WalImpl::RemoveJournal(const Generation& generation) {
-  const Status removed = parts_.fs.Remove(generation.identity().journal_path);
+  Status removed = parts_.fs.Remove(generation.identity().journal_path);
   if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
   return parts_.fs.SyncDirectory(journal_directory_);
 }
