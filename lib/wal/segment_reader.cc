@@ -341,15 +341,26 @@ Status SegmentReader::Resync(uint64_t from, DamageReason reason) {
   return OkStatus();
 }
 
-// Whether good frames lie one after the other from offset to end.
-Result<bool> SegmentReader::FramesFill(uint64_t offset, uint64_t end) {
+// Where the good frames end that lie one after the other from offset on; at most end.
+Result<uint64_t> SegmentReader::EndOfFrames(uint64_t offset, uint64_t end) {
   while (offset < end) {
     FOREBAY_ASSIGN_OR_RETURN(const bool verifies, FrameVerifies(offset));
-    if (!verifies) return false;
+    if (!verifies) break;
     FOREBAY_ASSIGN_OR_RETURN(const auto head, Fetch(offset, kFrameHeaderBytes));
     offset += kFrameHeaderBytes + LoadBigEndian<uint32_t>(head.data());
   }
-  return offset == end;
+  return offset;
+}
+
+// The beginning of the good frames that fill [from, end) up to its end; nothing when the last bytes
+// before it are in none.
+Result<std::optional<uint64_t>> SegmentReader::FindFramesUpTo(uint64_t from, uint64_t end) {
+  while (true) {
+    FOREBAY_ASSIGN_OR_RETURN(const auto found, FindFrame(from, end));
+    if (!found.has_value()) return found;
+    FOREBAY_ASSIGN_OR_RETURN(from, EndOfFrames(*found, end));
+    if (from == end) return found;
+  }
 }
 
 // The CRC of the frame at position_ is wrong. Its length is believed when it leads to where a frame
@@ -359,12 +370,8 @@ Status SegmentReader::SkipBadFrame(uint64_t frame_bytes) {
   const uint64_t end = position_ + frame_bytes;
   FOREBAY_ASSIGN_OR_RETURN(const bool framing_holds, FrameMayBegin(end));
   if (!framing_holds) return Resync(position_ + 1, DamageReason::kBadCrc);
-  FOREBAY_ASSIGN_OR_RETURN(const auto inside, FindFrame(position_ + 1, end));
-  uint64_t next = end;
-  if (inside.has_value()) {
-    FOREBAY_ASSIGN_OR_RETURN(const bool fills, FramesFill(*inside, end));
-    if (fills) next = *inside;
-  }
+  FOREBAY_ASSIGN_OR_RETURN(const auto inside, FindFramesUpTo(position_ + 1, end));
+  const uint64_t next = inside.value_or(end);
   AddDamage(next, DamageReason::kBadCrc);
   position_ = next;
   return OkStatus();

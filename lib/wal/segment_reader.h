@@ -96,7 +96,8 @@ class SegmentReader {
   Result<bool> IsS2Block(uint64_t offset, uint64_t bytes);
   Result<std::optional<uint64_t>> FindNonZero(uint64_t offset);
   Result<std::optional<uint64_t>> FindFrame(uint64_t offset, uint64_t end);
-  Result<bool> FramesFill(uint64_t offset, uint64_t end);
+  Result<uint64_t> EndOfFrames(uint64_t offset, uint64_t end);
+  Result<std::optional<uint64_t>> FindFramesUpTo(uint64_t from, uint64_t end);
   Status Resync(uint64_t from, DamageReason reason);
   Status SkipBadFrame(uint64_t frame_bytes);
   Status SkipZeros();

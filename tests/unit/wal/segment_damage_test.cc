@@ -231,6 +231,18 @@ TEST_CASE("segment reader: a frame inside the value of a damaged block is not ta
   CHECK(Read(bytes)->values == std::vector<std::string>{"hello"});
 }
 
+TEST_CASE("segment reader: a wrong length over several frames loses none of those before its end") {
+  const Sample sample = MakeSegment(3);
+  // A header that claims all up to the end of the file; behind it a frame, rubbish, good frames.
+  const std::string good = sample.bytes.substr(kMagic.size());
+  const std::string inside = Frame(std::string("\x03\x08", 2) + "abc") + "rubbish";
+  std::string wrong = Frame(std::string(inside.size() + good.size(), 'x'));
+  wrong.resize(8);
+  const auto reading = Read(kMagic + wrong + inside + good);
+  REQUIRE(reading->values == sample.values);
+  REQUIRE(reading->damage.size() == 1);
+}
+
 TEST_CASE("segment reader: zeros at the end are padding, zeros inside are damage") {
   const Sample sample = MakeSegment(3);
   for (const size_t zeros : {1u, 7u, 8u, 9u, 4096u, 600000u}) {
