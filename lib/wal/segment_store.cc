@@ -196,7 +196,7 @@ void SegmentStore::Forget(SegmentLease& lease) {
 Status SegmentStore::DeleteSegments(std::span<SegmentLease> leases) {
   for (SegmentLease& lease : leases) {
     if (!lease) continue;
-    const Status removed = fs_.Remove(lease.path());
+    Status removed = fs_.Remove(lease.path());
     if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
     Forget(lease);
   }

@@ -74,10 +74,12 @@ std::string HumanBytes(uint64_t bytes) {
 
 std::string HumanAge(UnixMillis since, UnixMillis now) {
   const int64_t seconds = std::max<int64_t>(0, now.value - since.value) / 1000;
-  if (seconds < 120) return fmt::format("{}s", seconds);
-  if (seconds < 120 * 60) return fmt::format("{}m", seconds / 60);
-  if (seconds < 48 * 3600) return fmt::format("{}h", seconds / 3600);
-  return fmt::format("{}d", seconds / 86400);
+  constexpr int64_t kMinute = 60;
+  constexpr int64_t kHour = 60 * kMinute;
+  if (seconds < 2 * kMinute) return fmt::format("{}s", seconds);
+  if (seconds < 2 * kHour) return fmt::format("{}m", seconds / kMinute);
+  if (seconds < 48 * kHour) return fmt::format("{}h", seconds / kHour);
+  return fmt::format("{}d", seconds / (24 * kHour));
 }
 
 std::string FormatList(const std::vector<FileEntry>& entries, UnixMillis now) {

@@ -308,6 +308,7 @@ Result<std::vector<std::string>> FindSegments(io::FileSystem& fs, const std::str
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> out;
+  out.reserve(found.size());
   for (auto& [id, path] : found) out.push_back(std::move(path));
   return out;
 }
