@@ -22,7 +22,7 @@ enum class OpenMode {
   kRead,    // must exist; ReadAt and Size only
   kCreate,  // must not exist; Write appends
   kCreateOrTruncate,
-  kReadWrite,  // must exist; Write appends at the end
+  kReadWrite,  // must exist; Write appends at the end, WriteAt overwrites
 };
 
 // One open file. Threads: ReadAt from any; the rest from one at a time.
@@ -33,6 +33,13 @@ class File {
   // Appends all parts, or fails. After an error the file's end is unknown: give the file up.
   virtual Status Write(std::span<const std::string_view> parts) = 0;
   Status Write(std::string_view bytes) { return Write(std::span(&bytes, 1)); }
+  // Writes all parts from `offset` on, over what is there, or fails. The file grows as far as it
+  // must; Write goes on behind its end. After an error what lies there is unknown: give the file
+  // up.
+  virtual Status WriteAt(uint64_t offset, std::span<const std::string_view> parts) = 0;
+  Status WriteAt(uint64_t offset, std::string_view bytes) {
+    return WriteAt(offset, std::span(&bytes, 1));
+  }
   // Returns the bytes read, fewer than asked only at the end of the file.
   virtual Result<size_t> ReadAt(uint64_t offset, std::span<char> out) = 0;
   virtual Result<uint64_t> Size() = 0;

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "io/internal/memory_core.h"
@@ -30,24 +31,11 @@ class MemoryFile final : public File {
   }
 
   Status Write(std::span<const std::string_view> parts) override {
-    MutexLock lock(core_->mutex);
-    const Fault* fault = core_->Meet(FileOperation::kWrite, path_);
-    FOREBAY_RETURN_IF_ERROR(CheckAlive(*core_));
-    FOREBAY_RETURN_IF_ERROR(CheckWritable());
-    uint64_t room = core_->RoomFor(*inode_);
-    if (fault != nullptr) room = std::min(room, fault->short_write_bytes);
-    inode_->MarkDirty(inode_->content.size());
-    bool all = true;
-    for (const std::string_view part : parts) {
-      const std::string_view fits = part.substr(0, room);
-      inode_->content += fits;
-      room -= fits.size();
-      all = all && fits.size() == part.size();
-    }
-    if (fault == nullptr && all) return OkStatus();
-    write_failed_ = true;
-    if (fault != nullptr) return fault->error.WithContext(path_);
-    return NoSpace();
+    return WriteFrom(std::nullopt, parts);
+  }
+
+  Status WriteAt(uint64_t offset, std::span<const std::string_view> parts) override {
+    return WriteFrom(offset, parts);
   }
 
   Result<size_t> ReadAt(uint64_t offset, std::span<char> out) override {
@@ -109,6 +97,32 @@ class MemoryFile final : public File {
   }
 
  private:
+  // offset: the end when there is none.
+  Status WriteFrom(std::optional<uint64_t> offset, std::span<const std::string_view> parts) {
+    MutexLock lock(core_->mutex);
+    const Fault* fault = core_->Meet(FileOperation::kWrite, path_);
+    FOREBAY_RETURN_IF_ERROR(CheckAlive(*core_));
+    FOREBAY_RETURN_IF_ERROR(CheckWritable());
+    std::string& content = inode_->content;
+    uint64_t at = offset.value_or(content.size());
+    // Bytes that are there already need no room.
+    uint64_t limit = content.size() + core_->RoomFor(*inode_);
+    if (fault != nullptr) limit = std::min(limit, at + fault->short_write_bytes);
+    inode_->MarkDirty(std::min<uint64_t>(at, content.size()));
+    if (at > content.size() && at <= limit) content.resize(at);
+    bool all = true;
+    for (const std::string_view part : parts) {
+      const std::string_view fits = part.substr(0, limit > at ? limit - at : 0);
+      if (!fits.empty()) content.replace(at, fits.size(), fits);
+      at += fits.size();
+      all = all && fits.size() == part.size();
+    }
+    if (fault == nullptr && all) return OkStatus();
+    write_failed_ = true;
+    if (fault != nullptr) return fault->error.WithContext(path_);
+    return NoSpace();
+  }
+
   Status CheckAlive(const Core& core) const REQUIRES(core.mutex) {
     if (closed_) return Error(ErrorCode::kFailedPrecondition, path_ + ": the file is closed");
     if (epoch_ != core.epoch) return Error(ErrorCode::kIo, path_ + ": opened before the crash");

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
@@ -53,29 +54,45 @@ int OpenFlags(OpenMode mode) {
     case OpenMode::kRead:
       return O_RDONLY;
     case OpenMode::kCreate:
-      return O_RDWR | O_APPEND | O_CREAT | O_EXCL;
+      return O_RDWR | O_CREAT | O_EXCL;
     case OpenMode::kCreateOrTruncate:
-      return O_RDWR | O_APPEND | O_CREAT | O_TRUNC;
+      return O_RDWR | O_CREAT | O_TRUNC;
     case OpenMode::kReadWrite:
-      return O_RDWR | O_APPEND;
+      return O_RDWR;
   }
   return O_RDONLY;
 }
 
 class PosixFile final : public File {
  public:
-  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  PosixFile(int fd, std::string path, uint64_t end) : fd_(fd), path_(std::move(path)), end_(end) {}
   ~PosixFile() override {
     if (fd_ >= 0) ::close(fd_);
   }
   PosixFile(const PosixFile&) = delete;
   PosixFile& operator=(const PosixFile&) = delete;
 
-  Status Write(std::span<const std::string_view> parts) override {
+  // For a file that was there before: Write goes on behind what it holds.
+  Status SeekToEnd() {
+    FOREBAY_ASSIGN_OR_RETURN(end_, Size());
+    return OkStatus();
+  }
+
+  Status Write(std::span<const std::string_view> parts) override { return WriteAt(end_, parts); }
+
+  Status WriteAt(uint64_t offset, std::span<const std::string_view> parts) override {
     if (sync_failed_ || write_failed_) return GivenUp("write");
-    const int error_number = internal::WriteAllParts(
-        parts, [this](const iovec* vectors, int count) { return ::writev(fd_, vectors, count); });
-    if (error_number == 0) return OkStatus();
+    uint64_t at = offset;
+    const int error_number =
+        internal::WriteAllParts(parts, [this, &at](const iovec* vectors, int count) {
+          const ssize_t written = ::pwritev(fd_, vectors, count, static_cast<off_t>(at));
+          if (written > 0) at += static_cast<uint64_t>(written);
+          return written;
+        });
+    if (error_number == 0) {
+      end_ = std::max(end_, at);
+      return OkStatus();
+    }
     write_failed_ = true;
     return Failure(error_number, "write", path_);
   }
@@ -115,6 +132,7 @@ class PosixFile final : public File {
     if (Uninterrupted([&] { return ::ftruncate(fd_, static_cast<off_t>(size)); }) != 0) {
       return Failure(errno, "truncate", path_);
     }
+    end_ = size;
     write_failed_ = false;  // The end is known again.
     return OkStatus();
   }
@@ -145,6 +163,7 @@ class PosixFile final : public File {
 
   int fd_;                     // -1 when closed
   std::string path_;           // for messages
+  uint64_t end_;               // where Write goes on
   bool write_failed_ = false;  // the end of the file is unknown
   bool sync_failed_ = false;   // for good
 };
@@ -155,7 +174,9 @@ Result<std::unique_ptr<File>> PosixFileSystem::Open(const std::string& path, Ope
   const int flags = OpenFlags(mode) | O_CLOEXEC;
   const int fd = Uninterrupted([&] { return ::open(path.c_str(), flags, kFileMode); });
   if (fd < 0) return Failure(errno, "open", path);
-  return std::unique_ptr<File>(std::make_unique<PosixFile>(fd, path));
+  auto file = std::make_unique<PosixFile>(fd, path, 0);
+  if (mode == OpenMode::kReadWrite) FOREBAY_RETURN_IF_ERROR(file->SeekToEnd());
+  return std::unique_ptr<File>(std::move(file));
 }
 
 Status PosixFileSystem::Rename(const std::string& from, const std::string& to) {

@@ -88,6 +88,7 @@ class BytesFile final : public io::File {
     return part.size();
   }
   Result<uint64_t> Size() override { return uint64_t{bytes_.size()}; }
+  Status WriteAt(uint64_t, std::span<const std::string_view>) override { return ReadOnly(); }
   Status Allocate(uint64_t) override { return ReadOnly(); }
   Status Truncate(uint64_t) override { return ReadOnly(); }
   Status SyncData() override { return ReadOnly(); }

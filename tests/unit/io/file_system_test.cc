@@ -44,6 +44,20 @@ TEMPLATE_TEST_CASE("file system: contract", "", PosixFixture, MemoryFixture) {
   FileSystem& fs = fixture.fs;
   const auto path = [&](std::string_view name) { return JoinPath(fixture.root, name); };
 
+  SECTION("a write at a place goes over what is there, and appending goes on behind the end") {
+    REQUIRE(WriteFileDurably(fs, path("a"), "0123456789").ok());
+    auto file = std::move(*fs.Open(path("a"), OpenMode::kReadWrite));
+    const std::string_view parts[] = {"ab", "", "c"};
+    REQUIRE(file->WriteAt(2, parts).ok());
+    CHECK(*ReadFile(fs, path("a"), 100) == "01abc56789");
+    REQUIRE(file->Write("!").ok());
+    CHECK(*ReadFile(fs, path("a"), 100) == "01abc56789!");
+    REQUIRE(file->WriteAt(9, "XYZ").ok());
+    REQUIRE(file->Write("?").ok());
+    CHECK(*ReadFile(fs, path("a"), 100) == "01abc5678XYZ?");
+    REQUIRE(file->WriteAt(15, "far").ok());
+    CHECK(*ReadFile(fs, path("a"), 100) == std::string_view("01abc5678XYZ?\0\0far", 18));
+  }
   SECTION("a created file takes appends and reads back at any offset") {
     auto file = std::move(*fs.Open(path("a"), OpenMode::kCreate));
     const std::vector<std::string_view> parts = {"he", "", "llo ", "world"};

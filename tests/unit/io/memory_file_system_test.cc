@@ -52,6 +52,37 @@ TEST_CASE("memory file system: a durable name without synced contents is an empt
   CHECK(fs.Contents("a")->empty());
 }
 
+TEST_CASE(
+    "memory file system: unsynced bytes written over synced ones leave the one or the other") {
+  std::set<std::string> seen;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    MemoryFileSystem fs;
+    Store(fs, "a", std::string(2048, 'o'));
+    auto file = std::move(*fs.Open("a", OpenMode::kReadWrite));
+    REQUIRE(file->WriteAt(512, std::string(1024, 'n')).ok());
+    fs.Crash({.seed = seed, .granularity = 512, .keep_probability = 0.5});
+    const std::string found = *fs.Contents("a");
+    REQUIRE(found.size() == 2048);
+    std::string pieces;
+    for (size_t piece = 0; piece < 4; ++piece) {
+      REQUIRE(found.substr(piece * 512, 512) == std::string(512, found[piece * 512]));
+      pieces += found[piece * 512];
+    }
+    seen.insert(pieces);
+  }
+  CHECK(seen == std::set<std::string>{"oooo", "onoo", "oono", "onno"});
+}
+
+TEST_CASE("memory file system: a full volume takes what goes over bytes that are there") {
+  MemoryFileSystem fs;
+  Store(fs, "a", std::string(100, 'o'));
+  fs.SetCapacity(100);
+  auto file = std::move(*fs.Open("a", OpenMode::kReadWrite));
+  REQUIRE(file->WriteAt(50, std::string(50, 'n')).ok());
+  CHECK(file->WriteAt(90, std::string(11, 'x')).error().code() == ErrorCode::kNoSpace);
+  CHECK(fs.Contents("a")->size() == 100);
+}
+
 TEST_CASE("memory file system: unsynced appends are kept, lost or torn, synced bytes never") {
   std::set<std::string> seen;
   for (uint64_t seed = 1; seed <= 200; ++seed) {
