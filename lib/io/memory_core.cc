@@ -14,16 +14,49 @@ bool Chance(double probability, std::mt19937_64& random) {
   return static_cast<double>(random() >> 11) * 0x1p-53 < probability;
 }
 
+void Inode::Rewrite(uint64_t begin, uint64_t end) {
+  std::vector<ByteRange> left;
+  for (const ByteRange& range : lost) {
+    if (range.begin < begin) left.push_back({range.begin, std::min(range.end, begin)});
+    if (range.end > end) left.push_back({std::max(range.begin, end), range.end});
+  }
+  lost = std::move(left);
+}
+
+void Inode::Resize(uint64_t size) {
+  MarkDirty(std::min<uint64_t>(size, content.size()));
+  content.resize(size);
+  for (ByteRange& range : lost) range.end = std::min(range.end, size);
+  std::erase_if(lost, [](const ByteRange& range) { return range.begin >= range.end; });
+}
+
+void Inode::CopyWritten(uint64_t begin, uint64_t end, std::string& to) const {
+  const std::string before = to;
+  to.replace(begin, end - begin, content, begin, end - begin);
+  for (const ByteRange& range : lost) {
+    const uint64_t from = std::max(range.begin, begin);
+    const uint64_t until = std::min(range.end, end);
+    if (from < until) to.replace(from, until - from, before, from, until - from);
+  }
+}
+
 void Inode::MakeDurable() {
-  const uint64_t from = std::min<uint64_t>(dirty_from, durable.size());
-  durable.resize(from);
-  durable.append(content, from, std::string::npos);
+  if (!Dirty()) return;
+  durable.resize(content.size());  // Bytes that no write reached read as zeros.
+  if (dirty_from < content.size()) CopyWritten(dirty_from, content.size(), durable);
   dirty_from = content.size();
+}
+
+void Inode::LoseDirty() {
+  if (!Dirty()) return;
+  if (dirty_from < content.size()) lost.push_back({dirty_from, content.size()});
+  dirty_from = std::max(content.size(), durable.size());
+  ++sync_errors;
 }
 
 void Inode::Tear(const CrashOptions& options, std::mt19937_64& random) {
   const uint64_t grain = std::max<uint64_t>(options.granularity, 1);
-  if (sync_failed || dirty_from >= std::max(content.size(), durable.size())) {
+  if (!Dirty()) {
     // Nothing unsynced, or the kernel has already thrown it away.
     content = durable;
   } else {
@@ -41,14 +74,14 @@ void Inode::Tear(const CrashOptions& options, std::mt19937_64& random) {
       if (!Chance(options.keep_probability, random)) continue;
       const uint64_t begin = std::max(piece, dirty_from);
       const uint64_t end = std::min<uint64_t>({piece + grain, size, content.size()});
-      if (begin < end) torn.replace(begin, end - begin, content, begin, end - begin);
+      if (begin < end) CopyWritten(begin, end, torn);
     }
     content = torn;
     durable = std::move(torn);
   }
   dirty_from = content.size();
   allocated = 0;
-  sync_failed = false;
+  lost.clear();
 }
 
 bool DirectoryChange::Touches(const DirectoryChange& other) const {
@@ -94,6 +127,15 @@ Status MemoryFileSystem::Core::Begin(FileOperation operation, std::string_view p
   const Fault* fault = Meet(operation, path);
   if (fault != nullptr) return fault->error.WithContext(path);
   return OkStatus();
+}
+
+void MemoryFileSystem::Core::Announce(FileOperation operation, const std::string& path) const {
+  std::function<void(FileOperation, const std::string&)> observe;
+  {
+    MutexLock lock(observer_mutex);
+    observe = observer;
+  }
+  if (observe) observe(operation, path);
 }
 
 Result<Location> MemoryFileSystem::Core::Find(std::string_view path) const {
@@ -179,17 +221,57 @@ void MemoryFileSystem::Core::SyncDirectory(const InodePtr& directory) {
   std::erase_if(pending, synced);
 }
 
+std::vector<InodePtr> MemoryFileSystem::Core::Inodes() const {
+  std::vector<InodePtr> found = {root};
+  for (size_t i = 0; i < found.size(); ++i) {
+    const InodePtr inode = found[i];  // a copy: the vector grows
+    for (const auto& [name, child] : inode->entries) found.push_back(child);
+  }
+  return found;
+}
+
 void MemoryFileSystem::Core::SyncEverything() {
   for (const DirectoryChange& change : pending) MakeDurable(change);
   pending.clear();
-  std::vector<InodePtr> left = {root};
-  while (!left.empty()) {
-    const InodePtr inode = std::move(left.back());
-    left.pop_back();
-    // What a failed sync has lost stays lost.
-    if (!inode->is_directory && !inode->sync_failed) inode->MakeDurable();
-    for (const auto& [name, child] : inode->entries) left.push_back(child);
+  for (const InodePtr& inode : Inodes()) {
+    if (!inode->is_directory) inode->MakeDurable();
   }
+}
+
+void MemoryFileSystem::Core::LoseEverything() {
+  for (const InodePtr& inode : Inodes()) {
+    if (!inode->is_directory) inode->LoseDirty();
+  }
+}
+
+void MemoryFileSystem::Core::CopyTo(Core& copy) const {
+  std::map<const Inode*, InodePtr> copies;
+  std::vector<std::pair<InodePtr, InodePtr>> left;  // original, copy
+  const auto copy_of = [&](const InodePtr& original) -> InodePtr {
+    if (original == nullptr) return nullptr;
+    InodePtr& made = copies[original.get()];
+    if (made == nullptr) {
+      made = std::make_shared<Inode>(*original);
+      left.emplace_back(original, made);
+    }
+    return made;
+  };
+  copy.root = copy_of(root);
+  copy.pending = pending;
+  for (DirectoryChange& change : copy.pending) {
+    change.inode = copy_of(change.inode);
+    for (DirectoryChange::Edit& edit : change.edits) {
+      edit.directory = copy_of(edit.directory);
+      edit.target = copy_of(edit.target);
+    }
+  }
+  while (!left.empty()) {
+    const auto [original, made] = left.back();
+    left.pop_back();
+    for (auto& [name, child] : made->entries) child = copy_of(child);
+    for (auto& [name, child] : made->durable_entries) child = copy_of(child);
+  }
+  copy.capacity = capacity;
 }
 
 void MemoryFileSystem::Core::Crash(const CrashOptions& options) {

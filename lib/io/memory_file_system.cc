@@ -28,6 +28,7 @@ class MemoryFile final : public File {
         read_only_(mode == OpenMode::kRead) {
     MutexLock lock(core_->mutex);
     epoch_ = core_->epoch;
+    sync_errors_seen_ = inode_->sync_errors;
   }
 
   Status Write(std::span<const std::string_view> parts) override {
@@ -54,6 +55,7 @@ class MemoryFile final : public File {
   }
 
   Status Allocate(uint64_t size) override {
+    core_->Announce(FileOperation::kAllocate, path_);
     MutexLock lock(core_->mutex);
     FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kAllocate, path_));
     FOREBAY_RETURN_IF_ERROR(CheckAlive(*core_));
@@ -65,25 +67,35 @@ class MemoryFile final : public File {
   }
 
   Status Truncate(uint64_t size) override {
+    core_->Announce(FileOperation::kTruncate, path_);
     MutexLock lock(core_->mutex);
     FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kTruncate, path_));
     FOREBAY_RETURN_IF_ERROR(CheckAlive(*core_));
     if (read_only_) return ReadOnly();
-    inode_->MarkDirty(std::min<uint64_t>(size, inode_->content.size()));
     if (size < inode_->content.size()) inode_->allocated = size;
-    inode_->content.resize(size);
+    inode_->Resize(size);
     write_failed_ = false;
     return OkStatus();
   }
 
   Status SyncData() override {
+    core_->Announce(FileOperation::kSyncData, path_);
     MutexLock lock(core_->mutex);
     const Fault* fault = core_->Meet(FileOperation::kSyncData, path_);
     FOREBAY_RETURN_IF_ERROR(CheckAlive(*core_));
-    if (inode_->sync_failed) return GivenUp();
+    if (sync_failed_) return GivenUp();
     if (fault != nullptr) {
-      inode_->sync_failed = true;
+      sync_failed_ = true;
+      if (fault->takes_effect) {
+        inode_->MakeDurable();
+      } else {
+        inode_->LoseDirty();
+      }
       return fault->error.WithContext(path_);
+    }
+    if (inode_->sync_errors != sync_errors_seen_) {
+      sync_failed_ = true;
+      return Error(ErrorCode::kIo, path_ + ": an earlier sync of the volume or the file failed");
     }
     inode_->MakeDurable();
     return OkStatus();
@@ -99,6 +111,7 @@ class MemoryFile final : public File {
  private:
   // offset: the end when there is none.
   Status WriteFrom(std::optional<uint64_t> offset, std::span<const std::string_view> parts) {
+    core_->Announce(FileOperation::kWrite, path_);
     MutexLock lock(core_->mutex);
     const Fault* fault = core_->Meet(FileOperation::kWrite, path_);
     FOREBAY_RETURN_IF_ERROR(CheckAlive(*core_));
@@ -114,6 +127,7 @@ class MemoryFile final : public File {
     for (const std::string_view part : parts) {
       const std::string_view fits = part.substr(0, limit > at ? limit - at : 0);
       if (!fits.empty()) content.replace(at, fits.size(), fits);
+      inode_->Rewrite(at, at + fits.size());
       at += fits.size();
       all = all && fits.size() == part.size();
     }
@@ -131,7 +145,7 @@ class MemoryFile final : public File {
 
   Status CheckWritable() const {
     if (read_only_) return ReadOnly();
-    if (write_failed_ || inode_->sync_failed) return GivenUp();
+    if (write_failed_ || sync_failed_) return GivenUp();
     return OkStatus();
   }
 
@@ -149,10 +163,18 @@ class MemoryFile final : public File {
   InodePtr inode_;    // guarded by core_->mutex
   std::string path_;  // for messages and faults
   bool read_only_;
-  uint64_t epoch_ = 0;         // of the file system when opened
-  bool write_failed_ = false;  // the end of the file is unknown
+  uint64_t epoch_ = 0;             // of the file system when opened
+  uint64_t sync_errors_seen_ = 0;  // of the inode when opened
+  bool sync_failed_ = false;       // for good
+  bool write_failed_ = false;      // the end of the file is unknown
   bool closed_ = false;
 };
+
+// Of an operation that was done.
+Status Reported(const Fault* fault, const std::string& path) {
+  if (fault != nullptr) return fault->error.WithContext(path);
+  return OkStatus();
+}
 
 }  // namespace
 
@@ -160,6 +182,8 @@ MemoryFileSystem::MemoryFileSystem() : core_(std::make_shared<Core>()) {}
 MemoryFileSystem::~MemoryFileSystem() = default;
 
 Result<std::unique_ptr<File>> MemoryFileSystem::Open(const std::string& path, OpenMode mode) {
+  const bool creates = mode == OpenMode::kCreate || mode == OpenMode::kCreateOrTruncate;
+  if (creates) core_->Announce(FileOperation::kOpen, path);
   InodePtr inode;
   {
     MutexLock lock(core_->mutex);
@@ -169,7 +193,6 @@ Result<std::unique_ptr<File>> MemoryFileSystem::Open(const std::string& path, Op
     if (inode != nullptr && inode->is_directory) {
       return Error(ErrorCode::kIo, path + ": is a directory");
     }
-    const bool creates = mode == OpenMode::kCreate || mode == OpenMode::kCreateOrTruncate;
     if (inode != nullptr && mode == OpenMode::kCreate) {
       return Error(ErrorCode::kAlreadyExists, path + ": exists");
     }
@@ -181,8 +204,7 @@ Result<std::unique_ptr<File>> MemoryFileSystem::Open(const std::string& path, Op
       core_->Apply(
           {.inode = inode, .edits = {{.directory = at.parent, .name = at.name, .target = inode}}});
     } else if (mode == OpenMode::kCreateOrTruncate) {
-      inode->MarkDirty(0);
-      inode->content.clear();
+      inode->Resize(0);
       inode->allocated = 0;
     }
   }
@@ -190,8 +212,10 @@ Result<std::unique_ptr<File>> MemoryFileSystem::Open(const std::string& path, Op
 }
 
 Status MemoryFileSystem::Rename(const std::string& from, const std::string& to) {
+  core_->Announce(FileOperation::kRename, from);
   MutexLock lock(core_->mutex);
-  FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kRename, from));
+  const Fault* fault = core_->Meet(FileOperation::kRename, from);
+  if (fault != nullptr && !fault->takes_effect) return fault->error.WithContext(from);
   FOREBAY_ASSIGN_OR_RETURN(const Location source, core_->FindExisting(from));
   FOREBAY_ASSIGN_OR_RETURN(const Location target, core_->Find(to));
   if (source.parent == nullptr || target.parent == nullptr) {
@@ -210,20 +234,23 @@ Status MemoryFileSystem::Rename(const std::string& from, const std::string& to) 
       {.inode = source.inode,
        .edits = {{.directory = source.parent, .name = source.name, .target = nullptr},
                  {.directory = target.parent, .name = target.name, .target = source.inode}}});
-  return OkStatus();
+  return Reported(fault, from);
 }
 
 Status MemoryFileSystem::Remove(const std::string& path) {
+  core_->Announce(FileOperation::kRemove, path);
   MutexLock lock(core_->mutex);
-  FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kRemove, path));
+  const Fault* fault = core_->Meet(FileOperation::kRemove, path);
+  if (fault != nullptr && !fault->takes_effect) return fault->error.WithContext(path);
   FOREBAY_ASSIGN_OR_RETURN(const Location at, core_->FindExisting(path));
   if (at.inode->is_directory) return Error(ErrorCode::kIo, path + ": is a directory");
   core_->Apply(
       {.inode = at.inode, .edits = {{.directory = at.parent, .name = at.name, .target = nullptr}}});
-  return OkStatus();
+  return Reported(fault, path);
 }
 
 Status MemoryFileSystem::CreateDirectories(const std::string& path) {
+  core_->Announce(FileOperation::kCreateDirectories, path);
   MutexLock lock(core_->mutex);
   FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kCreateDirectories, path));
   for (size_t end = 0; end != std::string::npos;) {
@@ -243,6 +270,7 @@ Status MemoryFileSystem::CreateDirectories(const std::string& path) {
 }
 
 Status MemoryFileSystem::RemoveDirectory(const std::string& path) {
+  core_->Announce(FileOperation::kRemoveDirectory, path);
   MutexLock lock(core_->mutex);
   FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kRemoveDirectory, path));
   FOREBAY_ASSIGN_OR_RETURN(const Location at, core_->FindExisting(path));
@@ -278,19 +306,26 @@ Result<bool> MemoryFileSystem::Exists(const std::string& path) {
 }
 
 Status MemoryFileSystem::SyncDirectory(const std::string& path) {
+  core_->Announce(FileOperation::kSyncDirectory, path);
   MutexLock lock(core_->mutex);
-  FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kSyncDirectory, path));
+  const Fault* fault = core_->Meet(FileOperation::kSyncDirectory, path);
+  if (fault != nullptr && !fault->takes_effect) return fault->error.WithContext(path);
   FOREBAY_ASSIGN_OR_RETURN(const InodePtr directory, core_->FindDirectory(path));
   core_->SyncDirectory(directory);
-  return OkStatus();
+  return Reported(fault, path);
 }
 
 Status MemoryFileSystem::SyncVolume(const std::string& path) {
+  core_->Announce(FileOperation::kSyncVolume, path);
   MutexLock lock(core_->mutex);
-  FOREBAY_RETURN_IF_ERROR(core_->Begin(FileOperation::kSyncVolume, path));
+  const Fault* fault = core_->Meet(FileOperation::kSyncVolume, path);
+  if (fault != nullptr && !fault->takes_effect) {
+    core_->LoseEverything();
+    return fault->error.WithContext(path);
+  }
   FOREBAY_RETURN_IF_ERROR(core_->FindExisting(path));
   core_->SyncEverything();
-  return OkStatus();
+  return Reported(fault, path);
 }
 
 Result<Space> MemoryFileSystem::VolumeSpace(const std::string& path) {
@@ -338,6 +373,19 @@ uint64_t MemoryFileSystem::UsedBytes() const {
   return core_->UsedBytes();
 }
 
+std::unique_ptr<MemoryFileSystem> MemoryFileSystem::Clone() const {
+  auto copy = std::make_unique<MemoryFileSystem>();
+  MutexLock lock(core_->mutex);
+  MutexLock copy_lock(copy->core_->mutex);
+  core_->CopyTo(*copy->core_);
+  return copy;
+}
+
+void MemoryFileSystem::SetObserver(Observer observer) {
+  MutexLock lock(core_->observer_mutex);
+  core_->observer = std::move(observer);
+}
+
 uint64_t MemoryFileSystem::OperationCount(FileOperation operation) const {
   MutexLock lock(core_->mutex);
   return core_->counts[static_cast<size_t>(operation)];
@@ -352,6 +400,17 @@ Status MemoryFileSystem::Overwrite(const std::string& path, uint64_t offset,
     const size_t fits = std::min<size_t>(bytes.size(), content->size() - offset);
     content->replace(offset, fits, bytes.substr(0, fits));
   }
+  return OkStatus();
+}
+
+Status MemoryFileSystem::Replace(const std::string& path, std::string contents) {
+  MutexLock lock(core_->mutex);
+  FOREBAY_ASSIGN_OR_RETURN(const Location at, core_->FindExisting(path));
+  at.inode->Resize(contents.size());
+  at.inode->lost.clear();
+  at.inode->content = contents;
+  at.inode->durable = std::move(contents);
+  at.inode->dirty_from = at.inode->content.size();
   return OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -42,7 +43,8 @@ enum class FileOperation {
   kAny,
 };
 
-// A fault: matching operations number first, first + 1 ... (count of them) fail without effect.
+// A fault: matching operations number first, first + 1 ... (count of them) fail, without effect
+// unless said otherwise. Errors as the kernel's: ErrnoError(EMFILE, "injected").
 struct Fault {
   static constexpr uint64_t kForever = std::numeric_limits<uint64_t>::max();
 
@@ -51,6 +53,9 @@ struct Fault {
   uint64_t first = 1;              // 1 is the next matching operation
   uint64_t count = 1;              // kForever: until ClearFaults
   uint64_t short_write_bytes = 0;  // of a failing Write, so many bytes are appended before it fails
+  // SyncData, SyncDirectory, SyncVolume, Rename, Remove: all is done, and the error is reported
+  // nevertheless: whoever sees a failure cannot know that nothing has happened.
+  bool takes_effect = false;
   Error error = Error(ErrorCode::kIo, "injected");
 };
 
@@ -63,10 +68,13 @@ struct CrashOptions {
   double keep_probability = 0.5;
 };
 
-// After a failed SyncData, Write and SyncData of that file fail (kFailedPrecondition) and what it
-// was to sync is lost by the next crash: the kernel's behaviour at its worst. After a failed Write,
-// Write fails until Truncate. Files may outlive the file system. Threads: any; one mutex around
-// everything.
+// A failed SyncData or SyncVolume is as unkind as kernels are (Rebello et al. 2020): what it was to
+// write counts as clean from then on. Readers see it, later syncs of the file by a new opening say
+// OK, and a crash loses it: zeros, or what was there before. Each File that was open learns of it
+// once, at its next SyncData; then its Write and SyncData fail (kFailedPrecondition). A failed
+// SyncDirectory loses nothing: names are in the volume's own journal, which a later one writes.
+// After a failed Write, Write fails until Truncate. Files may outlive the file system. Threads:
+// any; one mutex around everything.
 class MemoryFileSystem final : public FileSystem {
  public:
   MemoryFileSystem();
@@ -88,6 +96,14 @@ class MemoryFileSystem final : public FileSystem {
   // cleared, counters and capacity stay. The same history and options give the same result.
   void Crash(const CrashOptions& options);
 
+  // A second file system that is as this one is now, what is not durable included; without open
+  // files, faults, counts and observer.
+  std::unique_ptr<MemoryFileSystem> Clone() const;
+  // Called before each operation that may change contents, names or what is durable, on its thread
+  // and without a lock: it may Clone. Empty: none. Set while nothing else runs.
+  using Observer = std::function<void(FileOperation operation, const std::string& path)>;
+  void SetObserver(Observer observer);
+
   void AddFault(Fault fault);
   // The nth matching operation from now (1 is the next) fails once.
   void FailNth(FileOperation operation, uint64_t n, Error error);
@@ -105,6 +121,8 @@ class MemoryFileSystem final : public FileSystem {
   // Bit rot: replaces bytes of what is stored and of what is seen, as far as the file reaches. No
   // operation, no fault. Errors: kNotFound.
   Status Overwrite(const std::string& path, uint64_t offset, std::string_view bytes);
+  // The same for the whole file, whose size may change. What was not synced is so afterwards.
+  Status Replace(const std::string& path, std::string contents);
   // The whole file as readers see it. No operation, no fault. Errors: kNotFound.
   Result<std::string> Contents(const std::string& path) const;
 

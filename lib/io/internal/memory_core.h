@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -25,21 +26,38 @@ struct Inode;
 using InodePtr = std::shared_ptr<Inode>;
 using Entries = std::map<std::string, InodePtr, std::less<>>;
 
+// Bytes [begin, end) of a file.
+struct ByteRange {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
 struct Inode {
   bool is_directory = false;
   // Files.
-  std::string content;       // what readers see
-  std::string durable;       // what a crash leaves for certain
-  uint64_t dirty_from = 0;   // the two are equal below it, both in bytes and in existing
-  uint64_t allocated = 0;    // by Allocate
-  bool sync_failed = false;  // for good
+  std::string content;      // what readers see
+  std::string durable;      // what a crash leaves for certain
+  uint64_t dirty_from = 0;  // nothing below it waits for a sync
+  uint64_t allocated = 0;   // by Allocate
+  // Pages that a failed sync has marked clean: readers see them, no later sync writes them.
+  std::vector<ByteRange> lost;
+  uint64_t sync_errors = 0;  // grows with each loss: every file that is open then learns of it
   // Directories.
   Entries entries;          // what lookups see
   Entries durable_entries;  // what a crash leaves for certain
 
   uint64_t Used() const { return std::max<uint64_t>(content.size(), allocated); }
   void MarkDirty(uint64_t from) { dirty_from = std::min(dirty_from, from); }
+  bool Dirty() const { return dirty_from < std::max(content.size(), durable.size()); }
+  // [begin, end) was written again: no loss any more.
+  void Rewrite(uint64_t begin, uint64_t end);
+  // Sets the size. What was lost beyond it is no loss any more.
+  void Resize(uint64_t size);
   void MakeDurable();
+  // A sync has failed: what it was to write is lost, and counts as written from now on.
+  void LoseDirty();
+  // content[begin, end) to `to`, except what is lost.
+  void CopyWritten(uint64_t begin, uint64_t end, std::string& to) const;
   // Keeps or loses each unsynced piece.
   void Tear(const CrashOptions& options, std::mt19937_64& random);
 };
@@ -84,10 +102,19 @@ struct MemoryFileSystem::Core {
   uint64_t capacity GUARDED_BY(mutex) = kDefaultCapacity;
   uint64_t epoch GUARDED_BY(mutex) = 0;  // crashes so far; files of an older one are dead
 
+  // Called without the mutex, so that it can clone.
+  mutable Mutex observer_mutex;
+  std::function<void(FileOperation, const std::string&)> observer GUARDED_BY(observer_mutex);
+
   Core();
+
+  // Tells the observer, if any, what is about to change something.
+  void Announce(FileOperation operation, const std::string& path) const
+      EXCLUDES(mutex, observer_mutex);
 
   // Counts the operation and returns the fault that it meets, if any.
   const Fault* Meet(FileOperation operation, std::string_view path) REQUIRES(mutex);
+  // As Meet, for operations that fail without effect.
   Status Begin(FileOperation operation, std::string_view path) REQUIRES(mutex);
   Result<internal::Location> Find(std::string_view path) const REQUIRES(mutex);
   // Find, and it must be there.
@@ -98,6 +125,11 @@ struct MemoryFileSystem::Core {
   static void MakeDurable(const internal::DirectoryChange& change);
   void SyncDirectory(const InodePtr& directory) REQUIRES(mutex);
   void SyncEverything() REQUIRES(mutex);
+  // A failed SyncVolume: all that is dirty is lost.
+  void LoseEverything() REQUIRES(mutex);
+  // Every inode that has a name now.
+  std::vector<InodePtr> Inodes() const REQUIRES(mutex);
+  void CopyTo(Core& copy) const REQUIRES(mutex);
   void Crash(const CrashOptions& options) REQUIRES(mutex);
   // How many more bytes `inode` may use.
   uint64_t RoomFor(const Inode& inode) const REQUIRES(mutex);

@@ -2,6 +2,7 @@
 #include "io/memory_file_system.h"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <set>
 #include <string>
 
@@ -339,6 +340,223 @@ TEST_CASE("memory file system: bit rot changes what is stored and what is seen")
   fs.Crash(kLoseAll);
   CHECK(*fs.Contents("a") == "123xy");
   CHECK(fs.Overwrite("none", 0, "x").error().code() == ErrorCode::kNotFound);
+}
+
+TEST_CASE(
+    "memory file system: after a failed sync a new opening syncs fine, and a crash loses it") {
+  MemoryFileSystem fs;
+  Store(fs, "a", "old ");
+  auto file = std::move(*fs.Open("a", OpenMode::kReadWrite));
+  REQUIRE(file->Write("lost").ok());
+  fs.FailNth(FileOperation::kSyncData, 1, Error(ErrorCode::kIo, "EIO"));
+  REQUIRE_FALSE(file->SyncData().ok());
+  auto again = std::move(*fs.Open("a", OpenMode::kReadWrite));
+  SECTION("nothing more is written") {
+    REQUIRE(again->SyncData().ok());
+    CHECK(*fs.Contents("a") == "old lost");
+    fs.Crash(kKeepAll);
+    CHECK(*fs.Contents("a") == "old ");
+  }
+  SECTION("what is written behind it is kept, with a hole before it") {
+    REQUIRE(again->Write("new").ok());
+    REQUIRE(again->SyncData().ok());
+    CHECK(*fs.Contents("a") == "old lostnew");
+    fs.Crash(kKeepAll);
+    CHECK(*fs.Contents("a") == std::string("old \0\0\0\0new", 11));
+  }
+  SECTION("what is written behind it and not synced is torn without it") {
+    REQUIRE(again->Write("new").ok());
+    fs.Crash(kKeepAll);
+    CHECK(*fs.Contents("a") == std::string("old \0\0\0\0new", 11));
+  }
+  SECTION("what is written over it is kept, the rest of it is lost") {
+    REQUIRE(again->WriteAt(5, "OS").ok());
+    REQUIRE(again->SyncData().ok());
+    CHECK(*fs.Contents("a") == "old lOSt");
+    fs.Crash(kKeepAll);
+    CHECK(*fs.Contents("a") == std::string("old \0OS\0", 8));
+  }
+  SECTION("a truncation ends the loss") {
+    REQUIRE(again->Truncate(4).ok());
+    REQUIRE(again->Write("good").ok());
+    REQUIRE(again->SyncData().ok());
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("a") == "old good");
+  }
+}
+
+TEST_CASE(
+    "memory file system: a failed sync of the volume loses what every open file has written") {
+  MemoryFileSystem fs;
+  auto dirty = Create(fs, "dirty");
+  auto clean = Create(fs, "clean");
+  REQUIRE(fs.SyncDirectory(".").ok());
+  REQUIRE(clean->Write("1").ok());
+  REQUIRE(clean->SyncData().ok());
+  REQUIRE(dirty->Write("1").ok());
+  fs.FailNth(FileOperation::kSyncVolume, 1, Error(ErrorCode::kIo, "EIO"));
+  REQUIRE_FALSE(fs.SyncVolume(".").ok());
+  REQUIRE(fs.SyncVolume(".").ok());
+  CHECK(dirty->SyncData().error().code() == ErrorCode::kIo);  // told once, then given up
+  CHECK(dirty->SyncData().error().code() == ErrorCode::kFailedPrecondition);
+  CHECK(clean->SyncData().ok());
+  fs.Crash(kKeepAll);
+  CHECK(fs.Contents("dirty")->empty());
+  CHECK(*fs.Contents("clean") == "1");
+}
+
+TEST_CASE("memory file system: a failed sync of a directory loses no name") {
+  MemoryFileSystem fs;
+  REQUIRE(Create(fs, "a")->SyncData().ok());
+  fs.FailNth(FileOperation::kSyncDirectory, 1, Error(ErrorCode::kIo, "EIO"));
+  REQUIRE_FALSE(fs.SyncDirectory(".").ok());
+  auto unsynced = fs.Clone();
+  unsynced->Crash(kLoseAll);
+  CHECK_FALSE(*unsynced->Exists("a"));
+  REQUIRE(fs.SyncDirectory(".").ok());
+  fs.Crash(kLoseAll);
+  CHECK(*fs.Exists("a"));
+}
+
+TEST_CASE("memory file system: an operation may report a failure and be done nevertheless") {
+  MemoryFileSystem fs;
+  const auto fail = [&](FileOperation operation) {
+    Fault fault;
+    fault.operation = operation;
+    fault.takes_effect = true;
+    fs.AddFault(fault);
+  };
+  auto file = Create(fs, "a");
+  REQUIRE(file->Write("data").ok());
+  fail(FileOperation::kSyncData);
+  CHECK_FALSE(file->SyncData().ok());
+  CHECK(file->SyncData().error().code() == ErrorCode::kFailedPrecondition);
+  SECTION("a directory's sync") {
+    fail(FileOperation::kSyncDirectory);
+    CHECK_FALSE(fs.SyncDirectory(".").ok());
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("a") == "data");
+  }
+  SECTION("a rename and a volume's sync") {
+    fail(FileOperation::kRename);
+    CHECK_FALSE(fs.Rename("a", "b").ok());
+    fail(FileOperation::kSyncVolume);
+    CHECK_FALSE(fs.SyncVolume(".").ok());
+    fs.Crash(kLoseAll);
+    CHECK(*fs.Contents("b") == "data");
+    CHECK_FALSE(*fs.Exists("a"));
+  }
+  SECTION("a removal") {
+    fail(FileOperation::kRemove);
+    CHECK_FALSE(fs.Remove("a").ok());
+    CHECK_FALSE(*fs.Exists("a"));
+  }
+}
+
+TEST_CASE("memory file system: the n-th call fails as the kernel says, whatever the call is") {
+  const auto run = [](MemoryFileSystem& fs) -> Status {
+    FOREBAY_RETURN_IF_ERROR(fs.CreateDirectories("d"));
+    FOREBAY_RETURN_IF_ERROR(WriteFileDurably(fs, "d/a", "data"));
+    FOREBAY_ASSIGN_OR_RETURN(const std::string read, ReadFile(fs, "d/a", 100));
+    REQUIRE(read == "data");
+    FOREBAY_RETURN_IF_ERROR(fs.Rename("d/a", "d/b"));
+    FOREBAY_RETURN_IF_ERROR(fs.Remove("d/b"));
+    return fs.SyncDirectory("d");
+  };
+  MemoryFileSystem clean;
+  REQUIRE(run(clean).ok());
+  const uint64_t calls = clean.OperationCount();
+  REQUIRE(calls > 8);
+  const std::pair<int, ErrorCode> errors[] = {{EIO, ErrorCode::kIo},
+                                              {ENOSPC, ErrorCode::kNoSpace},
+                                              {EDQUOT, ErrorCode::kNoSpace},
+                                              {EINTR, ErrorCode::kUnavailable},
+                                              {EMFILE, ErrorCode::kResourceExhausted}};
+  for (const auto& [error_number, code] : errors) {
+    for (uint64_t n = 1; n <= calls + 1; ++n) {
+      MemoryFileSystem fs;
+      fs.FailNth(FileOperation::kAny, n, ErrnoError(error_number, "injected"));
+      const Status status = run(fs);
+      INFO("call " << n << " of " << calls);
+      REQUIRE(status.ok() == (n > calls));
+      if (n <= calls) CHECK(status.error().code() == code);
+    }
+  }
+}
+
+TEST_CASE("memory file system: creation, rename and removal are lost or kept each by itself") {
+  std::set<std::string> seen;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    MemoryFileSystem fs;
+    Store(fs, "renamed", "");
+    Store(fs, "removed", "");
+    Create(fs, "created");
+    REQUIRE(fs.Rename("renamed", "moved").ok());
+    REQUIRE(fs.Remove("removed").ok());
+    fs.Crash({.seed = seed, .granularity = 512, .keep_probability = 0.5});
+    std::string state;
+    for (const char* name : {"created", "moved", "removed"}) state += *fs.Exists(name) ? '1' : '0';
+    CHECK(*fs.Exists("renamed") != *fs.Exists("moved"));
+    seen.insert(state);
+  }
+  CHECK(seen.size() == 8);
+}
+
+TEST_CASE("memory file system: a clone goes its own way, with what is not durable") {
+  MemoryFileSystem fs;
+  REQUIRE(fs.CreateDirectories("d").ok());
+  Store(fs, "d/old", "1");
+  auto file = Create(fs, "d/new");
+  REQUIRE(file->Write("data").ok());
+  REQUIRE(fs.Remove("d/old").ok());
+  auto lost = fs.Clone();
+  auto kept = fs.Clone();
+  CHECK(*lost->Contents("d/new") == "data");
+  lost->Crash(kLoseAll);
+  kept->Crash(kKeepAll);
+  CHECK_FALSE(*lost->Exists("d/new"));
+  CHECK(*lost->Contents("d/old") == "1");
+  CHECK(*kept->Contents("d/new") == "data");
+  CHECK_FALSE(*kept->Exists("d/old"));
+  CHECK(*fs.Contents("d/new") == "data");
+  REQUIRE(file->Write("+").ok());  // the original has had no crash
+  CHECK(*kept->Contents("d/new") == "data");
+}
+
+TEST_CASE("memory file system: the observer sees every change before it happens, and may clone") {
+  MemoryFileSystem fs;
+  std::vector<std::string> before;
+  fs.SetObserver([&](FileOperation operation, const std::string& path) {
+    const auto now = fs.Clone()->Contents("a");
+    before.push_back(path + ' ' + std::to_string(static_cast<int>(operation)) + ' ' +
+                     (now.ok() ? *now : "-"));
+  });
+  auto file = Create(fs, "a");
+  REQUIRE(file->Write("1").ok());
+  REQUIRE(file->SyncData().ok());
+  CHECK(*file->Size() == 1);  // changes nothing
+  REQUIRE(fs.SyncDirectory(".").ok());
+  fs.SetObserver({});
+  REQUIRE(file->Write("2").ok());
+  const auto step = [](const char* path, FileOperation operation, const char* contents) {
+    return std::string(path) + ' ' + std::to_string(static_cast<int>(operation)) + ' ' + contents;
+  };
+  CHECK(before == std::vector<std::string>{step("a", FileOperation::kOpen, "-"),
+                                           step("a", FileOperation::kWrite, ""),
+                                           step("a", FileOperation::kSyncData, "1"),
+                                           step(".", FileOperation::kSyncDirectory, "1")});
+}
+
+TEST_CASE("memory file system: a replaced file is durable, longer or shorter") {
+  MemoryFileSystem fs;
+  Store(fs, "a", "12345");
+  REQUIRE(fs.Replace("a", "12").ok());
+  fs.Crash(kLoseAll);
+  CHECK(*fs.Contents("a") == "12");
+  REQUIRE(fs.Replace("a", "123456789").ok());
+  fs.Crash(kLoseAll);
+  CHECK(*fs.Contents("a") == "123456789");
+  CHECK(fs.Replace("none", "x").error().code() == ErrorCode::kNotFound);
 }
 
 }  // namespace forebay::io
