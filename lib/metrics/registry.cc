@@ -201,6 +201,7 @@ void Registry::Callback::Cancel() {
 struct Registry::Impl {
   mutable Mutex mutex;
   std::map<std::string, Family, std::less<>> families GUARDED_BY(mutex);
+  std::vector<std::weak_ptr<Callback::State>> refreshes GUARDED_BY(mutex);
 
   Family& FindOrAdd(std::string_view name, std::string_view help, FamilyType type) REQUIRES(mutex) {
     const auto found = families.find(name);
@@ -234,7 +235,20 @@ struct Registry::Impl {
   }
 
   std::vector<Snapshot> TakeSnapshots() EXCLUDES(mutex);
+  std::vector<std::shared_ptr<Callback::State>> TakeRefreshes() EXCLUDES(mutex);
 };
+
+std::vector<std::shared_ptr<Registry::Callback::State>> Registry::Impl::TakeRefreshes() {
+  MutexLock lock(mutex);
+  std::vector<std::shared_ptr<Callback::State>> taken;
+  std::erase_if(refreshes, [&taken](const auto& weak) {
+    std::shared_ptr<Callback::State> state = weak.lock();
+    if (state == nullptr) return true;
+    taken.push_back(std::move(state));
+    return false;
+  });
+  return taken;
+}
 
 std::vector<Snapshot> Registry::Impl::TakeSnapshots() {
   MutexLock lock(mutex);
@@ -315,7 +329,25 @@ Registry::Callback Registry::AddCallback(std::string_view name, std::string_view
   });
 }
 
+Registry::Callback Registry::AddRefresh(std::function<void()> refresh) {
+  auto state = std::make_shared<Callback::State>();
+  {
+    MutexLock lock(state->mutex);
+    state->collect = [refresh = std::move(refresh)] {
+      refresh();
+      return std::vector<Sample>{};
+    };
+  }
+  MutexLock lock(impl_->mutex);
+  impl_->refreshes.push_back(state);
+  return Callback(std::move(state));
+}
+
 std::string Registry::Expose() const {
+  for (const auto& state : impl_->TakeRefreshes()) {
+    MutexLock lock(state->mutex);
+    if (state->collect) (void)state->collect();
+  }
   std::vector<prometheus::MetricFamily> families;
   for (Snapshot& snapshot : impl_->TakeSnapshots()) {
     for (const auto& state : snapshot.callbacks) AppendCallbackSeries(*state, snapshot.family);

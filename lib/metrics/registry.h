@@ -141,6 +141,10 @@ class Registry {
   Callback AddCallback(std::string_view name, std::string_view help, MetricType type,
                        std::function<double()> value);
 
+  // Calls `refresh` at the begin of every scrape, before the other callbacks: for what several
+  // families take from one snapshot. The same rules as for AddCallback.
+  Callback AddRefresh(std::function<void()> refresh);
+
   // Everything in text format 0.0.4, families by name, series by labels.
   // Content type: "text/plain; version=0.0.4; charset=utf-8".
   std::string Expose() const;

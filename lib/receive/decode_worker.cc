@@ -65,6 +65,7 @@ void DecodeWorker::Begin(const DecodeInput& input, StagedWrite& staged) {
   staged.side_rows.resize(rules_->databases().size() * kSideTables);
   staged.database_samples.assign(rules_->databases().size(), 0);
   routed_database_ = rules_->Route(input.tenant);
+  staged.routed_database = routed_database_;
   domain_ = Mix(Mix(rules_->version() * 4 + static_cast<uint64_t>(input.kind)) + routed_database_);
   const config::RemoteWrite& config = rules_->remote_write();
   filter_ = {};

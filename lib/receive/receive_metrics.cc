@@ -34,7 +34,8 @@ ReceiveMetrics::Kind ReceiveMetrics::MakeKind(const std::string& name, const std
   return kind;
 }
 
-ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry) : registry_(registry) {
+ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry, wal::RowAccount* rows)
+    : registry_(registry), rows_(rows) {
   for (size_t p = 0; p < kProtocols; ++p) {
     const std::string protocol(Name(static_cast<Protocol>(p)));
     for (size_t c = 0; c < kCodes.size(); ++c) {
@@ -60,6 +61,10 @@ ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry) : registry_(registry
   duplicate_requests_ =
       registry.AddCounter("forebay_receive_duplicate_requests_total",
                           "Requests that were stored before, answered like the first time.");
+  undecodable_requests_ = registry.AddCounter(
+      "forebay_receive_undecodable_requests_total",
+      "Requests refused since their body is no snappy or no protobuf, or is too "
+      "large decoded; what they held is in no other count.");
   const char* dropped = "Samples left out as the configuration says.";
   dropped_rule_ =
       registry.AddCounter("forebay_receive_dropped_samples_total", dropped, {{"reason", "rule"}});
@@ -136,7 +141,12 @@ void ReceiveMetrics::CountKind(const Kind& kind, const ItemCounts& counts, bool 
   if (committed) kind.stored->Increment(counts.stored);
 }
 
-void ReceiveMetrics::CountDuplicate(const wal::RequestOutcome& outcome) {
+void ReceiveMetrics::CountDuplicate(const wal::RequestOutcome& outcome,
+                                    const std::string& database) {
+  if (rows_ != nullptr) {
+    const uint64_t rows = uint64_t{outcome.samples} + outcome.histograms + outcome.exemplars;
+    rows_->Arrived(database, {.received = rows, .deduplicated = rows});
+  }
   duplicate_requests_->Increment();
   received_samples_->Increment(outcome.samples);
   deduplicated_samples_->Increment(outcome.samples);
@@ -144,6 +154,33 @@ void ReceiveMetrics::CountDuplicate(const wal::RequestOutcome& outcome) {
   histograms_.deduplicated->Increment(outcome.histograms);
   exemplars_.received->Increment(outcome.exemplars);
   exemplars_.deduplicated->Increment(outcome.exemplars);
+}
+
+// What is stored belongs to the database it is stored in, everything else to the tenant's.
+void ReceiveMetrics::CountRows(const StagedWrite& staged, bool committed) {
+  if (rows_ == nullptr) return;
+  const auto& databases = staged.rules_used->databases();
+  wal::ArrivedRows rest;
+  for (const ItemCounts* kind :
+       {&staged.samples, &staged.histograms, &staged.exemplars, &staged.metadata}) {
+    rest.received += kind->received;
+    rest.dropped += kind->dropped;
+    rest.refused += kind->refused;
+  }
+  rest.deduplicated = committed ? staged.metadata_unchanged : 0;
+  if (!committed) rest.refused += staged.metadata_unchanged;
+  for (size_t i = 0; i < databases.size(); ++i) {
+    uint64_t rows = staged.database_samples[i];
+    for (size_t side = 0; side < kSideTables; ++side) {
+      rows += staged.side_rows[i * kSideTables + side].rows();
+    }
+    if (rows == 0) continue;
+    rest.received -= rows;
+    wal::ArrivedRows arrived{.received = rows};
+    (committed ? arrived.stored : arrived.refused) = rows;
+    rows_->Arrived(databases[i].name, arrived);
+  }
+  rows_->Arrived(databases[staged.routed_database].name, rest);
 }
 
 void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed) {
@@ -172,6 +209,7 @@ void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed) {
   positive_infinities_->Increment(staged.positive_infinities);
   negative_infinities_->Increment(staged.negative_infinities);
   decoded_bytes->Increment(staged.decoded_bytes);
+  CountRows(staged, committed);
 }
 
 }  // namespace forebay::receive

@@ -17,6 +17,7 @@
 #include "receive/staged_write.h"
 #include "wal/journal_format.h"
 #include "wal/request_ledger.h"
+#include "wal/row_account.h"
 
 namespace forebay::receive {
 
@@ -32,7 +33,8 @@ inline Protocol ProtocolOf(wal::RecordKind kind) {
 // Threads: any.
 class ReceiveMetrics {
  public:
-  explicit ReceiveMetrics(metrics::Registry& registry);
+  // rows: the node's account of rows; null: there is none. Both outlive this.
+  ReceiveMetrics(metrics::Registry& registry, wal::RowAccount* rows);
 
   // Counts an answered request. Codes that are not used by the handler are counted as 500.
   void CountRequest(Protocol protocol, int code, std::chrono::nanoseconds duration);
@@ -40,7 +42,10 @@ class ReceiveMetrics {
   // failed; what would have been stored is then counted as refused.
   void CountWrite(const StagedWrite& staged, bool committed);
   // Counts a request that was stored before: what was accepted of it then is received again.
-  void CountDuplicate(const wal::RequestOutcome& outcome);
+  // database: of the request's tenant.
+  void CountDuplicate(const wal::RequestOutcome& outcome, const std::string& database);
+  // Counts a request that could not be decoded: its rows are in no account.
+  void CountUndecodable() { undecodable_requests_->Increment(); }
 
   metrics::Counter* compressed_bytes;
   metrics::Counter* decoded_bytes;
@@ -58,9 +63,11 @@ class ReceiveMetrics {
   metrics::Counter* StoredSamples(const std::string& database) EXCLUDES(mutex_);
 
   metrics::Registry& registry_;
+  wal::RowAccount* const rows_;
   std::array<std::array<metrics::Counter*, kCodes.size()>, kProtocols> requests_{};
   std::array<metrics::Histogram*, kProtocols> duration_{};
   metrics::Counter* duplicate_requests_;
+  metrics::Counter* undecodable_requests_;
   metrics::Counter* received_samples_;
   metrics::Counter* deduplicated_samples_;
   metrics::Counter* dropped_rule_;
@@ -76,6 +83,7 @@ class ReceiveMetrics {
   };
   Kind MakeKind(const std::string& name, const std::string& what);
   static void CountKind(const Kind& kind, const ItemCounts& counts, bool committed);
+  void CountRows(const StagedWrite& staged, bool committed);
   Kind histograms_;
   Kind exemplars_;
   Kind metadata_;

@@ -232,6 +232,7 @@ void RemoteWriteHandler::Handle(http::Exchange& exchange) {
   input.generation = request.lease.sequence();
   const Status decoded = request.io->worker.Decode(input, request.staged);
   if (!decoded.ok()) {
+    state_.metrics().CountUndecodable();
     return Finish(request, MakeRefusal(StatusOf(decoded.error()), decoded.error().message()));
   }
   if (request.staged.nothing_to_store()) return Answer(request);
@@ -268,7 +269,8 @@ bool RemoteWriteHandler::BeginOnce(Request& request, const wal::RequestParts& pa
       break;
   }
   const wal::RequestOutcome& outcome = answer.outcome;
-  state_.metrics().CountDuplicate(outcome);
+  const std::shared_ptr<const Rules> rules = state_.rules();
+  state_.metrics().CountDuplicate(outcome, rules->databases()[rules->Route(parts.tenant)].name);
   http::Response response =
       outcome.refused == 0
           ? http::Response::Empty(204)

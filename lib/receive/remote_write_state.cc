@@ -9,14 +9,15 @@
 namespace forebay::receive {
 
 RemoteWriteState::RemoteWriteState(table::SeriesTable& series, table::TableRegistry& tables,
-                                   metrics::Registry& registry)
-    : series_(series), tables_(tables), metrics_(registry) {}
+                                   metrics::Registry& registry, wal::RowAccount* rows)
+    : series_(series), tables_(tables), metrics_(registry, rows) {}
 
 Result<std::unique_ptr<RemoteWriteState>> RemoteWriteState::Create(const config::Config& config,
                                                                    table::SeriesTable& series,
                                                                    table::TableRegistry& tables,
-                                                                   metrics::Registry& registry) {
-  std::unique_ptr<RemoteWriteState> state(new RemoteWriteState(series, tables, registry));
+                                                                   metrics::Registry& registry,
+                                                                   wal::RowAccount* rows) {
+  std::unique_ptr<RemoteWriteState> state(new RemoteWriteState(series, tables, registry, rows));
   FOREBAY_RETURN_IF_ERROR(state->SetRules(config));
   return state;
 }

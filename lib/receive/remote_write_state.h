@@ -27,11 +27,12 @@ class RemoteWriteState {
  public:
   static constexpr size_t kMaxNamedTables = 65'536;
 
-  // Errors: those of Rules::Compile.
+  // rows: see ReceiveMetrics. Errors: those of Rules::Compile.
   static Result<std::unique_ptr<RemoteWriteState>> Create(const config::Config& config,
                                                           table::SeriesTable& series,
                                                           table::TableRegistry& tables,
-                                                          metrics::Registry& registry);
+                                                          metrics::Registry& registry,
+                                                          wal::RowAccount* rows = nullptr);
 
   // Puts the rules of a new configuration in force: remote_write.*, limits.* and databases' rules.
   // Requests that are being decoded finish with the old ones. Errors: those of Rules::Compile; the
@@ -53,7 +54,7 @@ class RemoteWriteState {
 
  private:
   RemoteWriteState(table::SeriesTable& series, table::TableRegistry& tables,
-                   metrics::Registry& registry);
+                   metrics::Registry& registry, wal::RowAccount* rows);
 
   table::SeriesTable& series_;
   table::TableRegistry& tables_;

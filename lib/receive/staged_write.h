@@ -105,6 +105,7 @@ struct StagedWrite {
   std::string RefusalText() const;
 
   std::shared_ptr<const Rules> rules_used;  // that the request was decoded with
+  DatabaseIndex routed_database = 0;        // of the tenant, where nothing else decides
   Column<table::SeriesRef> refs;
   Column<int64_t> timestamps;         // Unix ms
   Column<uint64_t> values;            // IEEE 754 bits as sent

@@ -95,7 +95,8 @@ Status Node::OpenStorage() {
   quarantine_ = std::make_unique<wal::Quarantine>(fs_, io::JoinPath(directory, "quarantine"));
   FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
   FOREBAY_ASSIGN_OR_RETURN(
-      receive_state_, receive::RemoteWriteState::Create(config, *series_, *tables_, registry_));
+      receive_state_,
+      receive::RemoteWriteState::Create(config, *series_, *tables_, registry_, &store_->rows()));
   replay_ = std::make_unique<receive::RemoteWriteReplay>(*receive_state_);
   wal::WalOptions options;
   options.storage = config.storage;

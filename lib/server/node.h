@@ -95,6 +95,8 @@ class Node {
   Status OpenUploads();
   Status OpenServers();
   void AddMetrics();
+  void AddRowMetrics();
+  std::vector<metrics::Sample> RowSamples() const;
   std::string HeaderLineOf(const wal::SegmentName& name) const;
 
   NodeOptions options_;
@@ -131,6 +133,13 @@ class Node {
   metrics::Counter* reloads_failed_ = nullptr;
   metrics::Gauge* reload_ok_ = nullptr;
   metrics::Gauge* reload_time_ = nullptr;
+  // Taken at the begin of a scrape, read by the callbacks.
+  struct Scraped {
+    Mutex mutex;
+    wal::WalStats wal GUARDED_BY(mutex);
+    wal::StoreTotals store GUARDED_BY(mutex);
+  };
+  Scraped scraped_;
   std::vector<metrics::Registry::Callback> callbacks_;
 };
 

@@ -21,12 +21,23 @@ void Node::AddMetrics() {
   reloads_failed_ = registry_.AddCounter("forebay_config_reload_failures_total",
                                          "Reloads that failed and changed nothing.");
 
+  callbacks_.push_back(registry_.AddRefresh([this] {
+    const wal::WalStats wal = wal_->stats();
+    const wal::StoreTotals store = store_->Totals();
+    MutexLock lock(scraped_.mutex);
+    scraped_.wal = wal;
+    scraped_.store = store;
+  }));
+  AddRowMetrics();
   const auto add = [this](std::string_view name, std::string_view help, MetricType type,
                           std::function<double()> value) {
     callbacks_.push_back(registry_.AddCallback(name, help, type, std::move(value)));
   };
   const auto wal = [&](std::string_view name, std::string_view help, MetricType type, auto member) {
-    add(name, help, type, [this, member] { return static_cast<double>(wal_->stats().*member); });
+    add(name, help, type, [this, member] {
+      MutexLock lock(scraped_.mutex);
+      return static_cast<double>(scraped_.wal.*member);
+    });
   };
   using S = wal::WalStats;
   constexpr auto kCounter = MetricType::kCounter;
@@ -78,8 +89,10 @@ void Node::AddMetrics() {
       [this] { return static_cast<double>(tables_->size()); });
 
   const auto store = [&](std::string_view name, std::string_view help, auto member) {
-    add(name, help, kGauge,
-        [this, member] { return static_cast<double>(store_->Totals().*member); });
+    add(name, help, kGauge, [this, member] {
+      MutexLock lock(scraped_.mutex);
+      return static_cast<double>(scraped_.store.*member);
+    });
   };
   store("forebay_wal_segments", "Sealed segments on disk.", &wal::StoreTotals::segments);
   store("forebay_wal_segment_bytes", "Bytes of the sealed segments on disk.",
@@ -126,6 +139,35 @@ void Node::AddMetrics() {
   http("forebay_http_sent_bytes_total", "Bytes sent.", kCounter, &H::bytes_sent);
   http("forebay_http_tls_handshake_failures_total", "TLS handshakes that failed.", kCounter,
        &H::tls_handshake_failures);
+}
+
+void Node::AddRowMetrics() {
+  callbacks_.push_back(
+      registry_.AddCallback("forebay_conservation_rows",
+                            "Rows since the start by what became of them; per database side in and "
+                            "side out have the same sum while no request is in flight.",
+                            MetricType::kGauge, [this] { return RowSamples(); }));
+}
+
+std::vector<Sample> Node::RowSamples() const {
+  std::vector<Sample> samples;
+  for (const auto& [database, rows] : store_->rows().Snapshot()) {
+    const auto add = [&, &database = database](const char* side, const char* state,
+                                               uint64_t count) {
+      samples.push_back(
+          {{{"database", database}, {"side", side}, {"state", state}}, static_cast<double>(count)});
+    };
+    add("in", "received", rows.received);
+    add("in", "recovered", rows.recovered);
+    add("out", "deduplicated", rows.deduplicated);
+    add("out", "dropped", rows.dropped);
+    add("out", "refused", rows.refused);
+    add("out", "uploaded", rows.uploaded);
+    add("out", "pending", rows.pending());
+    add("out", "quarantined", rows.quarantined);
+    add("out", "dead_lettered", rows.dead_lettered);
+  }
+  return samples;
 }
 
 }  // namespace forebay::server

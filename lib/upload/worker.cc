@@ -308,6 +308,10 @@ Result<Receipt> UploadPool::Deliver(wal::Batch& batch, Target& target, bool& sou
     target.prepared.erase(prepared_key);
     return receipt;
   }
+  if (reader->stats().damaged_ranges != 0) batch.damaged = true;
+  if (!receipt->already_there) {
+    batch.delivered_rows = std::min(batch.delivered_rows.value_or(receipt->rows), receipt->rows);
+  }
   const bool whole =
       reader->stats().damaged_ranges == 0 && batch.leases.size() == batch.manifest.segments.size();
   if (whole && !receipt->already_there && receipt->rows != header.rows) {
@@ -375,6 +379,18 @@ Status UploadPool::Save(wal::Batch& batch) {
   return OkStatus();
 }
 
+// The account of rows has those as uploaded that the sinks said they got.
+Status UploadPool::DeleteSegments(wal::Batch& batch) {
+  uint64_t rows = 0;
+  for (const wal::SegmentLease& lease : batch.leases) rows += lease ? lease.info().rows : 0;
+  if (batch.delivered_rows && *batch.delivered_rows != rows) {
+    parts_.store.rows().Correct(batch.manifest.database,
+                                {rows, *batch.delivered_rows, batch.damaged});
+  }
+  batch.delivered_rows.reset();
+  return parts_.store.DeleteSegments(batch.leases);
+}
+
 // After the manifest says that every sink has spoken. Each step may find that a try before did it
 // already.
 Status UploadPool::Complete(wal::Batch& batch) {
@@ -383,7 +399,7 @@ Status UploadPool::Complete(wal::Batch& batch) {
         dead_letters_.Take(batch.manifest, batch.leases, parts_.store, parts_.clock.Now()));
   } else {
     FOREBAY_FAILPOINT("delete.before_segments");
-    FOREBAY_RETURN_IF_ERROR(parts_.store.DeleteSegments(batch.leases));
+    FOREBAY_RETURN_IF_ERROR(DeleteSegments(batch));
     FOREBAY_FAILPOINT("delete.after_segments");
   }
   FOREBAY_RETURN_IF_ERROR(parts_.manifests.Remove(batch.manifest.id));

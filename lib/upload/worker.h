@@ -83,6 +83,7 @@ class UploadPool {
   Result<std::optional<table::Schema>> SchemaOf(wal::Batch& batch);
   void NoteDelivered(const wal::Batch& batch, const Receipt& receipt, Target& target);
   Status Save(wal::Batch& batch);
+  Status DeleteSegments(wal::Batch& batch);
   Status Complete(wal::Batch& batch);
   void GiveBack(wal::Batch batch, const Tried& tried) EXCLUDES(mutex_);
   uint64_t Random() EXCLUDES(mutex_);

@@ -33,6 +33,9 @@ struct Batch {
   std::vector<SegmentLease> leases;
   uint32_t failures = 0;  // tries in a row that failed in this process
   bool unsaved = false;   // the manifest has changed since it was written
+  // What sinks got in this process; the least of them. Nothing: none was asked.
+  std::optional<uint64_t> delivered_rows;
+  bool damaged = false;  // a try met damaged blocks
 };
 
 enum class BatchOutcome {

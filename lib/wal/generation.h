@@ -105,6 +105,7 @@ class Generation {
   uint64_t journal_bytes = 0;  // size of the file once closed, for accounting
   // Used by the sealer thread alone.
   bool replay_first = false;  // found at start: its samples are still in its journal
+  bool recovered = false;     // found at start
   std::optional<std::vector<SegmentInfo>> sealed;  // durable, while its journal is being removed
 
  private:

@@ -55,6 +55,7 @@ Status WalImpl::Recover() {
     for (const auto& [id, size] : journals) {
       auto generation = MakeGeneration(next_sequence_++, id);
       generation->replay_first = true;
+      generation->recovered = true;
       generation->journal_bytes = size;
       sealing_journal_bytes_.fetch_add(size);
       recovered_up_to_ = generation->identity().sequence;

@@ -85,7 +85,8 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
     sealed_rows_.fetch_add(segment.rows, std::memory_order_relaxed);
     sealed_file_bytes_.fetch_add(segment.file_bytes, std::memory_order_relaxed);
   }
-  parts_.store.Add(std::move(segments));
+  parts_.store.Add(std::move(segments),
+                   generation->recovered ? RowOrigin::kRecovered : RowOrigin::kSealed);
   Finish(generation, std::move(contents));
   return {};
 }

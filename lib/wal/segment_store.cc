@@ -71,7 +71,7 @@ Status SegmentStore::LoadExisting() {
       continue;
     }
     MutexLock lock(mutex_);
-    AddLocked(*std::move(info));
+    AddLocked(*std::move(info), RowOrigin::kRecovered);
   }
   Notify();
   return OkStatus();
@@ -100,7 +100,7 @@ Result<SegmentInfo> SegmentStore::Inspect(const SegmentName& name,
   return info;
 }
 
-void SegmentStore::AddLocked(SegmentInfo info) {
+void SegmentStore::AddLocked(SegmentInfo info, RowOrigin origin) {
   const auto [entry, added] = segments_.try_emplace(info.file_name);
   // A name is made once: by the generation's id and the table.
   FOREBAY_CHECK(added);
@@ -108,12 +108,13 @@ void SegmentStore::AddLocked(SegmentInfo info) {
   totals_.file_bytes += info.file_bytes;
   totals_.rows += info.rows;
   totals_.row_bytes += info.row_bytes;
+  rows_.Entered(info.name.database, origin, info.rows);
   entry->second.info = std::move(info);
 }
 
-void SegmentStore::Add(std::vector<SegmentInfo> segments) {
+void SegmentStore::Add(std::vector<SegmentInfo> segments, RowOrigin origin) {
   MutexLock lock(mutex_);
-  for (SegmentInfo& segment : segments) AddLocked(std::move(segment));
+  for (SegmentInfo& segment : segments) AddLocked(std::move(segment), origin);
   ++version_;
   changed_.NotifyAll();
 }
@@ -178,7 +179,7 @@ void SegmentStore::GiveBack(const std::string& file_name) {
   changed_.NotifyAll();
 }
 
-void SegmentStore::Forget(SegmentLease& lease) {
+void SegmentStore::Forget(SegmentLease& lease, RowFate fate) {
   lease.store_ = nullptr;
   MutexLock lock(mutex_);
   const auto entry = segments_.find(lease.info_.file_name);
@@ -188,6 +189,7 @@ void SegmentStore::Forget(SegmentLease& lease) {
   totals_.file_bytes -= info.file_bytes;
   totals_.rows -= info.rows;
   totals_.row_bytes -= info.row_bytes;
+  rows_.Left(info.name.database, fate, info.rows);
   segments_.erase(entry);
   ++version_;
   changed_.NotifyAll();
@@ -198,7 +200,7 @@ Status SegmentStore::DeleteSegments(std::span<SegmentLease> leases) {
     if (!lease) continue;
     Status removed = fs_.Remove(lease.path());
     if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
-    Forget(lease);
+    Forget(lease, RowFate::kUploaded);
   }
   return fs_.SyncDirectory(directory_);
 }
@@ -208,7 +210,7 @@ Status SegmentStore::MoveSegments(std::span<SegmentLease> leases, const std::str
     if (!lease) continue;
     FOREBAY_RETURN_IF_ERROR(
         fs_.Rename(lease.path(), io::JoinPath(directory, lease.info().file_name)));
-    Forget(lease);
+    Forget(lease, RowFate::kDeadLettered);
   }
   // The new place first: a crash between the two leaves both names, never none.
   FOREBAY_RETURN_IF_ERROR(fs_.SyncDirectory(directory));

@@ -18,6 +18,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "io/file_system.h"
+#include "wal/row_account.h"
 #include "wal/segment_name.h"
 
 namespace forebay::wal {
@@ -82,15 +83,18 @@ class SegmentStore {
   Status LoadExisting() EXCLUDES(mutex_);
 
   // Threads: any, all below.
-  void Add(std::vector<SegmentInfo> segments) EXCLUDES(mutex_);
+  void Add(std::vector<SegmentInfo> segments, RowOrigin origin = RowOrigin::kSealed)
+      EXCLUDES(mutex_);
   std::vector<TableBacklog> Backlog() const EXCLUDES(mutex_);
   // Errors: kNotFound (gone), kFailedPrecondition (somebody else has it).
   Result<SegmentLease> Take(const std::string& file_name) EXCLUDES(mutex_);
-  // Removes the files and makes that durable. A lease whose file is gone comes back empty; after an
-  // error the caller calls again with the same leases, also when all are empty: the removals may
-  // not be durable yet. Empty leases are skipped. Durable: when it returns OK.
+  // Removes the files and makes that durable: their rows count as uploaded. A lease whose file is
+  // gone comes back empty; after an error the caller calls again with the same leases, also when
+  // all are empty: the removals may not be durable yet. Empty leases are skipped. Durable: when it
+  // returns OK.
   Status DeleteSegments(std::span<SegmentLease> leases) EXCLUDES(mutex_);
-  // As DeleteSegments, but the files go to `directory`, on the same volume, under their names.
+  // As DeleteSegments, but the files go to `directory`, on the same volume, under their names, and
+  // their rows count as dead-lettered.
   Status MoveSegments(std::span<SegmentLease> leases, const std::string& directory)
       EXCLUDES(mutex_);
 
@@ -99,6 +103,9 @@ class SegmentStore {
   std::optional<UnixMillis> OldestCreated() const EXCLUDES(mutex_);
   // Rows pending per database.
   std::map<std::string, uint64_t> PendingRows() const EXCLUDES(mutex_);
+  // Where all rows of this process are; `sealed` are those of this store.
+  RowAccount& rows() { return rows_; }
+  const RowAccount& rows() const { return rows_; }
   // Changes with every Add, release and deletion; returns at a change from `seen` or at the
   // deadline.
   uint64_t WaitForChange(uint64_t seen, MonotonicTime deadline) const EXCLUDES(mutex_);
@@ -116,8 +123,8 @@ class SegmentStore {
     bool leased = false;
   };
   void GiveBack(const std::string& file_name) EXCLUDES(mutex_);
-  void Forget(SegmentLease& lease) EXCLUDES(mutex_);
-  void AddLocked(SegmentInfo info) REQUIRES(mutex_);
+  void Forget(SegmentLease& lease, RowFate fate) EXCLUDES(mutex_);
+  void AddLocked(SegmentInfo info, RowOrigin origin) REQUIRES(mutex_);
   Result<SegmentInfo> Inspect(const SegmentName& name, const io::DirectoryEntry& entry) const;
 
   io::FileSystem& fs_;
@@ -128,6 +135,7 @@ class SegmentStore {
   uint64_t version_ GUARDED_BY(mutex_) = 0;
   std::map<std::string, Entry> segments_ GUARDED_BY(mutex_);  // by file name: table key, then id
   StoreTotals totals_ GUARDED_BY(mutex_);
+  RowAccount rows_;  // changed under mutex_ where segments come and go
 };
 
 }  // namespace forebay::wal

@@ -1,13 +1,7 @@
-"""Fixtures of the conformance tests; the harness is tests/support/python/forebay_harness.py."""
-
-import pathlib
-import sys
+"""Fixtures of the conformance tests; nodes are those of tests/support/python/node_fixtures.py."""
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support" / "python"))
-
-from forebay_harness import Forebay, binary  # noqa: E402
+from node_fixtures import make_forebay, shared_forebay  # noqa: F401
 
 
 def pytest_collection_modifyitems(items):
@@ -19,29 +13,19 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "conformance: a case of a published protocol, against the real binary")
 
 
-def start(folder, config=None):
-    if not binary().exists():
-        pytest.fail(f"{binary()} is not built: ./dev build")
-    return Forebay(folder, config).start()
-
-
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory):
+@pytest.fixture
+def receiver(shared_forebay):  # noqa: F811
     """One node for the status and header tests of a module."""
-    node = start(tmp_path_factory.mktemp("receiver"))
-    yield node
-    node.stop()
+    return shared_forebay
 
 
 @pytest.fixture
-def fresh(tmp_path):
+def fresh(make_forebay):  # noqa: F811
     """A node of the test's own, for tests that look at the rows of its files."""
-    nodes = []
+    made = []
 
     def make(config=None):
-        nodes.append(start(tmp_path / f"node{len(nodes)}", config))
-        return nodes[-1]
+        made.append(make_forebay(config, name=f"node{len(made)}"))
+        return made[-1]
 
-    yield make
-    for node in nodes:
-        node.stop()
+    return make

@@ -210,6 +210,7 @@ def test_the_admin_port_can_be_closed_to_strangers_but_not_its_probes(make_foreb
     tokens = tmp_path / "tokens"
     tokens.write_text("ops:sesame\n")
     node = make_forebay({"listen": {"admin_auth": {"bearer_file": str(tokens)}}})
+    node.opaque = True
     with HttpClient(node.admin_url) as client:
         assert [client.get(path).status for path in ("/livez", "/readyz", "/startupz")] == [200] * 3
         assert [client.get(path).status for path in ("/metrics", "/api/v1/status", "/nothing")] == [401] * 3

@@ -209,6 +209,7 @@ class Forebay(Process):
 
     config is merged over: ports 0, data and a file sink of the database Metrics below the folder.
     A start after the first takes the same ports again, so that senders find it.
+    opaque: a test that closes the admin port to the harness sets it, and nothing is checked at the end.
     """
 
     def __init__(self, folder, config=None, arguments=(), env=None):
@@ -227,9 +228,12 @@ class Forebay(Process):
         )
         self.ingest_address = None
         self.admin_address = None
+        self.opaque = False
+        self.starts = 0
 
     def start(self, wait=True, timeout=30.0):
         """Starts; with wait, returns when /readyz says 200."""
+        self.starts += 1
         path = self.folder / "config.yaml"
         path.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
         self.spawn([binary(), "serve", "--config", path, *self.arguments], self.env, unset="FOREBAY_")

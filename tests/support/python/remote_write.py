@@ -236,11 +236,15 @@ class Response:
 
 
 class HttpClient:
-    """One keep-alive connection; connects again when the server closed it between requests."""
+    """One keep-alive connection; connects again when the server closed it between requests.
 
-    def __init__(self, base_url, timeout=30):
+    repeats: whether a request that fails on a connection which was idle before is sent again.
+    """
+
+    def __init__(self, base_url, timeout=30, repeats=True):
         self.url = urllib.parse.urlsplit(base_url)
         self.timeout = timeout
+        self.repeats = repeats
         self.connection = None
 
     def request(self, method, path, body=None, headers=None):
@@ -256,7 +260,7 @@ class HttpClient:
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 self.close()
                 # Only an idle connection may have been closed innocently.
-                if fresh or attempt == 2:
+                if fresh or attempt == 2 or not self.repeats:
                     raise
                 continue
             response = Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, data)
@@ -286,8 +290,8 @@ class HttpClient:
 class RemoteWriter(HttpClient):
     """Sends series to a receiver; `headers` of a call replace the default ones, None leaves one out."""
 
-    def __init__(self, base_url, path="/api/v1/write", timeout=30):
-        super().__init__(base_url, timeout)
+    def __init__(self, base_url, path="/api/v1/write", timeout=30, repeats=True):
+        super().__init__(base_url, timeout, repeats)
         self.path = path
 
     def send(self, body, content_type, version, headers=None, compress=snappy):

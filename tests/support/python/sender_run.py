@@ -9,6 +9,7 @@ the targets go, the senders' queues empty, and the node is flushed.
 import dataclasses
 import time
 
+import conservation
 from exporter import Exporter
 from forebay_harness import Forebay, proper_case, read_rows, series_id, value_key, millis
 from processes import Prometheus, VmAgent, wait_for
@@ -151,4 +152,5 @@ def senders_run(folder):
             wait_until_gone(prometheus, vmagent)
             wait_until_sent(prometheus, vmagent, forebay)
             forebay.flush()
+            conservation.check(forebay)
             yield Run(begin, killed, back, time.time(), prometheus, exporter, vmagent, vm_exporter, forebay)

@@ -150,6 +150,20 @@ TEST_CASE("registry: a callback may itself add to the registry") {
   CHECK_THAT(registry.Expose(), Contains("\na 0\n"));
 }
 
+TEST_CASE("registry: a refresh runs once per scrape, before the callbacks, and ends with its handle") {
+  Registry registry;
+  int refreshes = 0;
+  const auto first = registry.AddCallback("a", "Help.", MetricType::kGauge,
+                                          [&] { return static_cast<double>(refreshes); });
+  const auto second = registry.AddCallback("b", "Help.", MetricType::kGauge,
+                                           [&] { return static_cast<double>(refreshes); });
+  Registry::Callback refresh = registry.AddRefresh([&] { ++refreshes; });
+  CHECK_THAT(registry.Expose(), Contains("\na 1\n") && Contains("\nb 1\n"));
+  CHECK_THAT(registry.Expose(), Contains("\na 2\n") && Contains("\nb 2\n"));
+  refresh = Registry::Callback();
+  CHECK_THAT(registry.Expose(), Contains("\na 2\n"));
+}
+
 TEST_CASE("registry: assigning over a callback ends the old one") {
   Registry registry;
   Registry::Callback callback =

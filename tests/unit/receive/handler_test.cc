@@ -61,9 +61,9 @@ class Node {
     config.databases = {{.name = "Metrics", .relabel_configs = {}, .lift_labels = {}, .sinks = {}}};
     config.storage.dir = "data";
     config.storage.reserve = {0};
-    state = Must(RemoteWriteState::Create(config, series, tables, registry));
-    replay = std::make_unique<RemoteWriteReplay>(*state);
     store = std::make_unique<wal::SegmentStore>(fs, clock, "data/segments");
+    state = Must(RemoteWriteState::Create(config, series, tables, registry, &store->rows()));
+    replay = std::make_unique<RemoteWriteReplay>(*state);
     quarantine = std::make_unique<wal::Quarantine>(fs, "data/quarantine");
     REQUIRE(quarantine->Open().ok());
     wal::WalOptions options;
@@ -124,6 +124,12 @@ class Node {
   http::ClientResponse Send2(const std::string& message) {
     return Send(Compress(message), {{"Content-Type", kV2Type}, {"Content-Encoding", "snappy"}});
   }
+  // Once all requests are answered both sides of the account are equal.
+  wal::RowCounts Rows() {
+    const wal::RowCounts rows = store->rows().Snapshot()["Metrics"];
+    CHECK(rows.in() == rows.out());
+    return rows;
+  }
   uint64_t StoredRows() {
     REQUIRE(wal->Flush(Soon()).ok());
     return store->Totals().rows;
@@ -138,9 +144,9 @@ class Node {
   metrics::Registry registry;
   table::SeriesTable series{{.hash_seed = 3}};
   table::TableRegistry tables{1000};
+  std::unique_ptr<wal::SegmentStore> store;
   std::unique_ptr<RemoteWriteState> state;
   std::unique_ptr<RemoteWriteReplay> replay;
-  std::unique_ptr<wal::SegmentStore> store;
   std::unique_ptr<wal::Quarantine> quarantine;
   std::unique_ptr<wal::RequestLedger> ledger;
   std::unique_ptr<wal::Wal> real_wal;
@@ -217,6 +223,28 @@ TEST_CASE("handler: what is refused in part is 400 with the reason, and the rest
   CHECK(node.Exposes("forebay_receive_received_samples_total 5"));
   CHECK(node.Exposes("forebay_receive_samples_total{database=\"Metrics\"} 2"));
   CHECK(node.Exposes("forebay_receive_refused_samples_total{reason=\"no_metric_name\"} 3"));
+}
+
+TEST_CASE("handler: all kinds of rows are accounted for, metadata that repeats itself as such") {
+  io::MemoryFileSystem fs;
+  config::Config config;
+  config.remote_write.drop_nan = true;
+  Node node(fs, config);
+  const std::string metadata = BytesField(5, VarintField(1, 1));
+  const std::string all =
+      Sample2(1) + BytesField(3, HistogramMessage()) + BytesField(4, DoubleField(2, 1)) + metadata;
+  CHECK(node.Send2(Request2().Add(kUp, all).Encode()).status == 204);
+  CHECK(node.Rows().received == 4);
+  CHECK(node.Rows().unsealed == 4);
+  CHECK(node.Send2(Request2().Add(kUp, Sample2(2) + metadata).Encode()).status == 204);
+  CHECK(node.Rows().received == 6);
+  CHECK(node.Rows().deduplicated == 1);
+  CHECK(node.StoredRows() == 5);
+  CHECK(node.Rows().sealed == 5);
+  CHECK(node.Rows().unsealed == 0);
+  CHECK(node.Send2("no protobuf").status == 400);
+  CHECK(node.Rows().received == 6);
+  CHECK(node.Exposes("forebay_receive_undecodable_requests_total 1"));
 }
 
 TEST_CASE("handler: corrupt bodies are exactly 400, with zero counts for 2.0") {
@@ -300,10 +328,14 @@ TEST_CASE("handler: a failed commit is 503, keeps nothing, and its samples count
   CHECK_THAT(response.body, Catch::Contains("no space left"));
   CHECK(node.Exposes("forebay_receive_refused_samples_total{reason=\"commit_failed\"} 1"));
   CHECK(node.StoredRows() == 0);
+  CHECK(node.Rows().refused == 2);
+  CHECK(node.Rows().pending() == 0);
   node.wal->commit_fails = false;
   CHECK(node.Send2(message).status == 204);
   // The sample and the metadata, which was not taken for stored.
   CHECK(node.StoredRows() == 2);
+  CHECK(node.Rows().received == 4);
+  CHECK(node.Rows().sealed == 2);
 }
 
 TEST_CASE("handler: bodies beyond the in-flight budget are 503, and the budget is given back") {
@@ -390,6 +422,10 @@ TEST_CASE("handler: a request that comes again is answered like the first time a
   CHECK(node.Exposes("forebay_receive_refused_samples_total{reason=\"no_metric_name\"} 1"));
   CHECK(node.Exposes("forebay_receive_deduplicated_histograms_total 2"));
   CHECK(node.Exposes("forebay_receive_deduplicated_exemplars_total 2"));
+  CHECK(node.Rows().received == 19);
+  CHECK(node.Rows().deduplicated == 12);
+  CHECK(node.Rows().refused == 1);
+  CHECK(node.Rows().sealed == 6);
 }
 
 TEST_CASE("handler: tenant, version and body make a request; nothing stored is never known") {

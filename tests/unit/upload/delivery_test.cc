@@ -473,6 +473,42 @@ TEST_CASE_METHOD(
   CHECK(metrics.find("forebay_wal_corrupt_blocks_total 1") != std::string::npos);
   CHECK(metrics.find("forebay_upload_row_mismatch_total 0") != std::string::npos);
   CHECK(fs.List("segments")->empty());
+  const wal::RowCounts rows = process.store.rows().Snapshot().at("Metrics");
+  CHECK(rows.recovered == 8);
+  CHECK(rows.uploaded == 7);
+  CHECK(rows.quarantined == 1);
+  CHECK(rows.in() == rows.out());
+}
+
+TEST_CASE_METHOD(Fixture, "delivery: rows count as uploaded once every sink has them") {
+  auto good = std::make_shared<FakeSink::Script>();
+  auto other = std::make_shared<FakeSink::Script>();
+  other->answer = Down;
+  Process process(fs, clock, Fakes({{"good", good}, {"other", other}}));
+  REQUIRE(process.Load().ok());
+  process.Work(clock, wal::BatchReason::kFlush);
+  const auto rows = [&] { return process.store.rows().Snapshot().at("Metrics"); };
+  CHECK(good->delivered.size() == 2);
+  CHECK(rows().uploaded == 0);
+  CHECK(rows().pending() == 6);
+  CHECK(rows().in() == rows().out());
+  const auto work_on = [&] {
+    clock.Advance(minutes(10));
+    process.Work(clock, wal::BatchReason::kFlush);
+  };
+  SECTION("the other takes them later") {
+    other->answer = nullptr;
+    work_on();
+    CHECK(rows().uploaded == 6);
+  }
+  SECTION("the other refuses them: dead letters, though one sink has them") {
+    other->answer = Refuse;
+    work_on();
+    CHECK(rows().uploaded == 0);
+    CHECK(rows().dead_lettered == 6);
+  }
+  CHECK(rows().pending() == 0);
+  CHECK(rows().in() == rows().out());
 }
 
 TEST_CASE_METHOD(Fixture,

@@ -1,0 +1,17 @@
+"""The named failpoints of the binary under test. Their one list is kFailpoints in lib/base/failpoint.h."""
+
+import re
+
+from forebay_harness import binary
+from processes import ROOT
+
+
+def names():
+    text = (ROOT / "lib" / "base" / "failpoint.h").read_text()
+    listed = text[text.index("kFailpoints = {"):]
+    return re.findall(r'^\s*"([a-z_.]+)",', listed[:listed.index("};")], re.MULTILINE)
+
+
+def compiled_in():
+    """Whether the binary has them: builds for tests do, release builds do not."""
+    return binary().exists() and names()[0].encode() in binary().read_bytes()
