@@ -150,7 +150,8 @@ TEST_CASE("registry: a callback may itself add to the registry") {
   CHECK_THAT(registry.Expose(), Contains("\na 0\n"));
 }
 
-TEST_CASE("registry: a refresh runs once per scrape, before the callbacks, and ends with its handle") {
+TEST_CASE(
+    "registry: a refresh runs once per scrape, before the callbacks, and ends with its handle") {
   Registry registry;
   int refreshes = 0;
   const auto first = registry.AddCallback("a", "Help.", MetricType::kGauge,
