@@ -21,9 +21,14 @@ using std::chrono::seconds;
 enum class Durability { kSync, kWrite, kNone };
 
 struct Storage {
-  std::string dir = "./data";    // journal/, segments/, batches/, quarantine/ below it
+  std::string dir = "./data";    // journal/, segments/, batches/, quarantine/ ... below it
   ByteCount max_disk = GiB(10);  // of everything below dir, file sinks' output not counted
-  ByteCount reserve = MiB(64);   // kept free on the volume for manifests and clean ends
+  uint32_t high_watermark = 95;  // percent of max_disk; from here on: 503
+  uint32_t low_watermark = 85;   // percent of max_disk; below it writes are taken again
+  ByteCount reserve = MiB(64);   // free bytes of the volume; fewer: 503, until there is twice that
+  uint64_t reserve_inodes = 1000;             // the same for inodes; 0: not looked at
+  ByteCount quarantine_max = GiB(1);          // of quarantine/; more is counted and not kept
+  milliseconds audit_interval = minutes(10);  // account against disk; 0: only when asked
 };
 
 struct Tls {

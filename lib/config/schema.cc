@@ -24,16 +24,37 @@ constexpr std::string_view kRelabelActions[] = {"replace",   "keep",      "drop"
 
 const Field kStorageFields[] = {
     Key<&Storage::dir>("dir",
-                       "Directory of all state: journal/, segments/, batches/ and quarantine/ are "
-                       "made below it. One process at a time."),
+                       "Directory of all state: journal/, segments/, batches/, ledger/, "
+                       "quarantine/ and dlq/ are made below it. One process at a time."),
     Key<&Storage::max_disk>("max_disk",
                             "Most bytes of everything below `storage.dir`. Near it writes are "
                             "answered 503 until uploads make room. What file sinks write is not "
                             "counted.",
                             {.min = kMiB}),
+    Key<&Storage::high_watermark>("high_watermark",
+                                  "Percent of `storage.max_disk` from which on writes are answered "
+                                  "503. The rest is for sealing: a generation's segments are "
+                                  "written before its journal goes.",
+                                  {.min = 1, .max = 100}),
+    Key<&Storage::low_watermark>("low_watermark",
+                                 "Percent of `storage.max_disk` below which writes are taken again "
+                                 "after they were refused.",
+                                 {.max = 99}),
     Key<&Storage::reserve>("reserve",
-                           "Bytes kept free on the volume, so that manifests and a clean stop "
-                           "always have room."),
+                           "Free bytes of the volume below which writes are answered 503, until "
+                           "there is twice as much: sealing and manifests have room then. At most "
+                           "4 MiB of it are held by a file that is given up when the volume is "
+                           "full."),
+    Key<&Storage::reserve_inodes>("reserve_inodes",
+                                  "Free inodes of the volume below which writes are answered 503, "
+                                  "until there are twice as many. 0: not looked at."),
+    Key<&Storage::quarantine_max>("quarantine_max",
+                                  "Most bytes of `quarantine/`. Damaged bytes above it are counted "
+                                  "and not kept."),
+    Key<&Storage::audit_interval>("audit_interval",
+                                  "How often the account of bytes on disk is compared with the "
+                                  "disk and corrected. 0: only by `POST /-/audit`.",
+                                  {.max = 30 * kDay}),
 };
 const StructSchema kStorage{kStorageFields};
 

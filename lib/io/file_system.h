@@ -55,14 +55,18 @@ class File {
 };
 
 struct DirectoryEntry {
-  std::string name;   // without the directory
-  uint64_t size = 0;  // of a regular file
+  std::string name;        // without the directory
+  uint64_t size = 0;       // of a regular file
+  uint64_t allocated = 0;  // bytes of its blocks, reserved ones too; 0 where that is not known
   bool is_directory = false;
+  bool is_other = false;  // neither a regular file nor a directory: a link, a pipe, a device
 };
 
 struct Space {
   uint64_t total_bytes = 0;
   uint64_t available_bytes = 0;  // to this process
+  uint64_t total_files = 0;      // inodes; 0: the volume makes them as it needs them
+  uint64_t available_files = 0;
 };
 
 // Threads: any.
@@ -77,7 +81,8 @@ class FileSystem {
   // Creates the missing ones of the path, each durable.
   virtual Status CreateDirectories(const std::string& path) = 0;
   virtual Status RemoveDirectory(const std::string& path) = 0;  // must be empty
-  // Names and sizes, in no order; an entry that vanishes meanwhile is left out.
+  // Names and sizes, in no order; an entry that vanishes meanwhile is left out. Links are not
+  // followed.
   virtual Result<std::vector<DirectoryEntry>> List(const std::string& path) = 0;
   virtual Result<bool> Exists(const std::string& path) = 0;
   // Durable: creations, renames and removals in the directory.

@@ -290,8 +290,10 @@ Result<std::vector<DirectoryEntry>> MemoryFileSystem::List(const std::string& pa
   FOREBAY_ASSIGN_OR_RETURN(const InodePtr directory, core_->FindDirectory(path));
   std::vector<DirectoryEntry> entries;
   for (const auto& [name, inode] : directory->entries) {
-    entries.push_back(
-        {.name = name, .size = inode->content.size(), .is_directory = inode->is_directory});
+    entries.push_back({.name = name,
+                       .size = inode->content.size(),
+                       .allocated = std::max<uint64_t>(inode->content.size(), inode->allocated),
+                       .is_directory = inode->is_directory});
   }
   return entries;
 }
@@ -334,7 +336,9 @@ Result<Space> MemoryFileSystem::VolumeSpace(const std::string& path) {
   FOREBAY_RETURN_IF_ERROR(core_->FindExisting(path));
   const uint64_t used = core_->UsedBytes();
   return Space{.total_bytes = core_->capacity,
-               .available_bytes = used < core_->capacity ? core_->capacity - used : 0};
+               .available_bytes = used < core_->capacity ? core_->capacity - used : 0,
+               .total_files = core_->total_files,
+               .available_files = core_->available_files};
 }
 
 void MemoryFileSystem::Crash(const CrashOptions& options) {
@@ -366,6 +370,12 @@ void MemoryFileSystem::ClearFaults() {
 void MemoryFileSystem::SetCapacity(uint64_t bytes) {
   MutexLock lock(core_->mutex);
   core_->capacity = bytes;
+}
+
+void MemoryFileSystem::SetFiles(uint64_t total, uint64_t available) {
+  MutexLock lock(core_->mutex);
+  core_->total_files = total;
+  core_->available_files = available;
 }
 
 uint64_t MemoryFileSystem::UsedBytes() const {

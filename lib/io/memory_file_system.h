@@ -114,6 +114,9 @@ class MemoryFileSystem final : public FileSystem {
   // many bytes as fit. Default 1 TiB.
   void SetCapacity(uint64_t bytes);
   uint64_t UsedBytes() const;
+  // What VolumeSpace says of inodes; nothing is refused for them. Default: none of them are
+  // counted.
+  void SetFiles(uint64_t total, uint64_t available);
 
   // Operations so far, those that failed included.
   uint64_t OperationCount(FileOperation operation = FileOperation::kAny) const;

@@ -20,6 +20,7 @@ namespace {
 
 constexpr mode_t kFileMode = 0644;
 constexpr mode_t kDirectoryMode = 0755;
+constexpr uint64_t kStatBlock = 512;  // unit of st_blocks
 
 Error Failure(int error_number, std::string_view call, const std::string& path) {
   return ErrnoError(error_number, fmt::format("{}: {}", path, call));
@@ -227,14 +228,17 @@ Result<std::vector<DirectoryEntry>> PosixFileSystem::List(const std::string& pat
     const std::string_view name = found->d_name;
     if (name == "." || name == "..") continue;
     struct stat info {};
-    if (::fstatat(::dirfd(directory.get()), found->d_name, &info, 0) != 0) {
-      if (errno == ENOENT) continue;  // It vanished meanwhile, or is a dangling link.
+    if (::fstatat(::dirfd(directory.get()), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) continue;  // It vanished meanwhile.
       return Failure(errno, "stat", JoinPath(path, name));
     }
     const bool regular = S_ISREG(info.st_mode);
-    entries.push_back({.name = std::string(name),
-                       .size = regular ? static_cast<uint64_t>(info.st_size) : 0,
-                       .is_directory = S_ISDIR(info.st_mode)});
+    entries.push_back(
+        {.name = std::string(name),
+         .size = regular ? static_cast<uint64_t>(info.st_size) : 0,
+         .allocated = regular ? static_cast<uint64_t>(info.st_blocks) * kStatBlock : 0,
+         .is_directory = S_ISDIR(info.st_mode),
+         .is_other = !regular && !S_ISDIR(info.st_mode)});
   }
 }
 
@@ -266,7 +270,9 @@ Result<Space> PosixFileSystem::VolumeSpace(const std::string& path) {
     return Failure(errno, "statvfs", path);
   }
   return Space{.total_bytes = static_cast<uint64_t>(info.f_blocks) * info.f_frsize,
-               .available_bytes = static_cast<uint64_t>(info.f_bavail) * info.f_frsize};
+               .available_bytes = static_cast<uint64_t>(info.f_bavail) * info.f_frsize,
+               .total_files = static_cast<uint64_t>(info.f_files),
+               .available_files = static_cast<uint64_t>(info.f_favail)};
 }
 
 }  // namespace forebay::io

@@ -85,6 +85,18 @@ Error Corrupt(std::string_view what) {
   return Error(ErrorCode::kCorruption, fmt::format("batch manifest: {}", what));
 }
 
+// The id in "<id>.batch"; empty for names that do not end so.
+std::string ManifestId(std::string_view name) {
+  if (!name.ends_with(kSuffix)) return {};
+  return std::string(name.substr(0, name.size() - kSuffix.size()));
+}
+
+// What a crash in mid-write left of a manifest; other names are not ours to remove.
+bool IsTemporary(std::string_view name) {
+  if (!name.ends_with(kTemporarySuffix)) return false;
+  return IsBatchId(ManifestId(name.substr(0, name.size() - kTemporarySuffix.size())));
+}
+
 // Walks over the lines of a manifest; every getter takes one line.
 class Lines {
  public:
@@ -283,8 +295,9 @@ Result<BatchManifest> ParseManifest(std::string_view text) {
   return manifest;
 }
 
-ManifestStore::ManifestStore(io::FileSystem& fs, std::string directory, Quarantine& quarantine)
-    : fs_(fs), directory_(std::move(directory)), quarantine_(quarantine) {}
+ManifestStore::ManifestStore(io::FileSystem& fs, std::string directory, Quarantine& quarantine,
+                             DiskReserve* reserve)
+    : fs_(fs), directory_(std::move(directory)), quarantine_(quarantine), reserve_(reserve) {}
 
 std::string ManifestStore::PathOf(std::string_view id) const {
   return io::JoinPath(directory_, std::string(id) + std::string(kSuffix));
@@ -297,19 +310,25 @@ Result<ManifestStore::Loaded> ManifestStore::Load() {
             [](const auto& a, const auto& b) { return a.name < b.name; });
   Loaded loaded;
   for (const io::DirectoryEntry& entry : entries) {
-    if (entry.is_directory) continue;
     const std::string path = io::JoinPath(directory_, entry.name);
-    if (entry.name.ends_with(kTemporarySuffix)) {
+    const std::string id = ManifestId(entry.name);
+    const bool file = !entry.is_directory && !entry.is_other;
+    if (file && IsTemporary(entry.name)) {
       FOREBAY_RETURN_IF_ERROR(fs_.Remove(path));
       continue;
     }
-    if (!entry.name.ends_with(kSuffix)) {
-      LogWarn("file in the directory of batches is not a manifest, left alone", {{"file", path}});
+    if (!file || !IsBatchId(id)) {
+      LogWarn("what lies in the directory of batches is not a manifest, left alone",
+              {{"file", path}});
       continue;
     }
-    const std::string id = entry.name.substr(0, entry.name.size() - kSuffix.size());
     auto text = io::ReadFile(fs_, path, kMaxManifestBytes);
-    if (!text.ok() && text.error().code() != ErrorCode::kOutOfRange) return text.error();
+    if (!text.ok() && text.error().code() != ErrorCode::kOutOfRange) {
+      LogError("batch manifest cannot be read; its segments are planned again",
+               {{"file", path}, {"error", text.error().ToString()}});
+      loaded.damaged.push_back(id);
+      continue;
+    }
     auto manifest = text.ok() ? ParseManifest(*text) : Result<BatchManifest>(text.error());
     if (manifest.ok() && manifest->id == id) {
       loaded.manifests.push_back(*std::move(manifest));
@@ -319,14 +338,22 @@ Result<ManifestStore::Loaded> ManifestStore::Load() {
         manifest.ok() ? "batch manifest: id and file name differ" : manifest.error().message();
     LogError("batch manifest is damaged: moved to the quarantine, its segments are planned again",
              {{"file", path}, {"error", reason}});
-    FOREBAY_RETURN_IF_ERROR(quarantine_.Move(path, entry.name, reason));
     loaded.damaged.push_back(id);
+    // On a full volume there may be no room for the reason: it stays where it is until it is
+    // written anew or the next start.
+    if (const Status moved = quarantine_.Move(path, entry.name, reason); !moved.ok()) {
+      LogError("damaged batch manifest cannot be moved, left alone",
+               {{"file", path}, {"error", moved.error().ToString()}});
+    }
   }
   return loaded;
 }
 
 Status ManifestStore::Save(const BatchManifest& manifest) {
-  return io::WriteFileDurably(fs_, PathOf(manifest.id), EncodeManifest(manifest));
+  const std::string path = PathOf(manifest.id);
+  const std::string text = EncodeManifest(manifest);
+  if (reserve_ == nullptr) return io::WriteFileDurably(fs_, path, text);
+  return reserve_->WriteFileDurably(fs_, path, text);
 }
 
 Status ManifestStore::Remove(const std::string& id) {

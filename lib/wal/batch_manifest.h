@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "io/file_system.h"
+#include "wal/disk_reserve.h"
 #include "wal/quarantine.h"
 
 namespace forebay::wal {
@@ -88,7 +89,9 @@ Result<BatchManifest> ParseManifest(std::string_view text);
 // The directory of manifests. Threads: any, one at a time per batch.
 class ManifestStore {
  public:
-  ManifestStore(io::FileSystem& fs, std::string directory, Quarantine& quarantine);
+  // reserve: space for Save on a full volume; null: none.
+  ManifestStore(io::FileSystem& fs, std::string directory, Quarantine& quarantine,
+                DiskReserve* reserve = nullptr);
 
   struct Loaded {
     std::vector<BatchManifest> manifests;  // by id, which is oldest first
@@ -96,7 +99,8 @@ class ManifestStore {
   };
   // Creates the directory, removes left-over temporary files and reads every manifest. One that
   // does not parse is moved to the quarantine and logged; docs/format/batches.md says what then
-  // happens to its segments.
+  // happens to its segments. One that cannot be read, and whatever else lies there, is left alone
+  // and logged. Errors: those of the directory.
   Result<Loaded> Load();
 
   // Durable: when it returns OK.
@@ -110,6 +114,7 @@ class ManifestStore {
   io::FileSystem& fs_;
   const std::string directory_;
   Quarantine& quarantine_;
+  DiskReserve* const reserve_;
 };
 
 }  // namespace forebay::wal

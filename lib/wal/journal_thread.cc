@@ -24,7 +24,7 @@ void WalImpl::JournalLoop() {
     PendingRecord* list = WaitForWork();
     if (list != nullptr) CommitGroups(list);
     const MonotonicTime now = parts_.clock.Monotonic();
-    CheckDisk(now);
+    CheckDisk();
     if (RotationDue(now)) {
       const Status rotated = Rotate();
       if (!rotated.ok()) {
@@ -129,7 +129,7 @@ bool WalImpl::RotationDue(MonotonicTime now) {
   const auto age = now - open.identity().opened;
   // A full disk: the journal takes several times what its segments will, and only segments can be
   // uploaded.
-  if (disk_full_.load(std::memory_order_relaxed) && age >= kRotateWhenFull) return true;
+  if (DiskFull() && age >= kRotateWhenFull) return true;
   return age >= options_.generation.max_age || open.memory_bytes() >= rotate_memory_bytes_;
 }
 
@@ -183,26 +183,9 @@ void WalImpl::Install(uint64_t id, std::unique_ptr<JournalWriter> journal) {
   if (old != nullptr) old->Close();
 }
 
-uint64_t WalImpl::DiskBytes() const {
-  return parts_.store.Totals().file_bytes + open_journal_bytes_.load() +
-         sealing_journal_bytes_.load();
-}
-
-void WalImpl::CheckDisk(MonotonicTime now) {
-  if (now < next_disk_check_) return;
-  next_disk_check_ = now + kDiskCheckInterval;
-  const uint64_t used = DiskBytes();
-  bool full = used >= options_.storage.max_disk.value;
-  const Result<io::Space> space = parts_.fs.VolumeSpace(options_.storage.dir);
-  if (space.ok() && space->available_bytes < options_.storage.reserve.value) full = true;
-  if (full != disk_full_.exchange(full)) {
-    if (full) {
-      LogWarn("storage is full: new writes are answered 503 until uploads have made room",
-              {{"used_bytes", used}, {"max_disk", options_.storage.max_disk.value}});
-    } else {
-      LogInfo("storage has room again", {{"used_bytes", used}});
-    }
-  }
+// After each group: what was written must not outrun the watermark by more than that.
+void WalImpl::CheckDisk() {
+  if (parts_.disk != nullptr) parts_.disk->Check();
 }
 
 }  // namespace forebay::wal

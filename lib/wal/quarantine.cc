@@ -5,14 +5,15 @@
 
 #include <utility>
 
+#include "base/log.h"
+
 namespace forebay::wal {
 namespace {
 
-constexpr std::string_view kReasonSuffix = ".reason";
 constexpr std::string_view kTemporarySuffix = ".tmp";
 
 bool IsItem(std::string_view name) {
-  return !name.ends_with(kReasonSuffix) && !name.ends_with(kTemporarySuffix);
+  return !name.ends_with(kQuarantineReasonSuffix) && !name.ends_with(kTemporarySuffix);
 }
 
 }  // namespace
@@ -22,16 +23,26 @@ Quarantine::Quarantine(io::FileSystem& fs, std::string directory, uint64_t max_b
 
 Status Quarantine::Open() {
   FOREBAY_RETURN_IF_ERROR(fs_.CreateDirectories(directory_));
+  return Recount();
+}
+
+Status Quarantine::Recount() {
   FOREBAY_ASSIGN_OR_RETURN(const auto entries, fs_.List(directory_));
   MutexLock lock(mutex_);
   files_ = 0;
   bytes_ = 0;
   for (const io::DirectoryEntry& entry : entries) {
-    if (entry.is_directory || !IsItem(entry.name)) continue;
+    if (entry.is_directory || entry.is_other || !IsItem(entry.name)) continue;
     ++files_;
     bytes_ += entry.size;
   }
+  if (bytes_ < max_bytes_ / 100 * kQuarantineWarnPercent) warned_ = false;
   return OkStatus();
+}
+
+bool Quarantine::HasRoom(uint64_t bytes) {
+  MutexLock lock(mutex_);
+  return bytes_ + bytes <= max_bytes_;
 }
 
 Result<bool> Quarantine::Keep(const std::string& name, std::string_view bytes,
@@ -42,12 +53,18 @@ Result<bool> Quarantine::Keep(const std::string& name, std::string_view bytes,
     const auto size = (*file)->Size();
     if (size.ok() && *size == kept.size()) return false;
   }
-  {
-    MutexLock lock(mutex_);
-    if (bytes_ + kept.size() > max_bytes_) {
+  if (!HasRoom(kept.size())) {
+    // Somebody may have made room.
+    FOREBAY_RETURN_IF_ERROR(Recount());
+    if (!HasRoom(kept.size())) {
       items_.fetch_add(1, std::memory_order_relaxed);
-      return Error(ErrorCode::kResourceExhausted, fmt::format("{}: quarantine holds {} of {} bytes",
-                                                              directory_, bytes_, max_bytes_))
+      dropped_items_.fetch_add(1, std::memory_order_relaxed);
+      dropped_bytes_.fetch_add(bytes.size(), std::memory_order_relaxed);
+      return Error(ErrorCode::kResourceExhausted,
+                   fmt::format("{}: the quarantine is full ({} of {} bytes, "
+                               "storage.quarantine_max); drop what was looked at: forebay wal "
+                               "quarantine drop",
+                               directory_, this->bytes(), max_bytes_))
           .WithRetryable(false);
     }
   }
@@ -85,15 +102,26 @@ uint64_t Quarantine::bytes() const {
 }
 
 Status Quarantine::WriteReason(const std::string& name, std::string_view reason) {
-  return io::WriteFileDurably(fs_, io::JoinPath(directory_, name + std::string(kReasonSuffix)),
+  return io::WriteFileDurably(fs_,
+                              io::JoinPath(directory_, name + std::string(kQuarantineReasonSuffix)),
                               fmt::format("{}\n", reason));
 }
 
 void Quarantine::Count(uint64_t bytes) {
   items_.fetch_add(1, std::memory_order_relaxed);
-  MutexLock lock(mutex_);
-  ++files_;
-  bytes_ += bytes;
+  uint64_t total = 0;
+  {
+    MutexLock lock(mutex_);
+    ++files_;
+    bytes_ += bytes;
+    total = bytes_;
+    if (warned_ || bytes_ < max_bytes_ / 100 * kQuarantineWarnPercent) return;
+    warned_ = true;
+  }
+  LogWarn(
+      "the quarantine is nearly full; what comes above its bound is not kept: look at it and "
+      "drop what was understood (forebay wal quarantine)",
+      {{"directory", directory_}, {"bytes", total}, {"storage.quarantine_max", max_bytes_}});
 }
 
 }  // namespace forebay::wal

@@ -18,13 +18,11 @@ namespace {
 
 constexpr std::string_view kJournalSuffix = ".log";
 
-// The id in "<hex>.log"; nothing for other names.
+// The id in "<hex>.log", written as JournalPath writes it; nothing for other names.
 std::optional<uint64_t> JournalId(std::string_view name) {
-  if (name.size() <= kJournalSuffix.size() || !name.ends_with(kJournalSuffix)) return std::nullopt;
-  name.remove_suffix(kJournalSuffix.size());
   uint64_t id = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id, 16);
-  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  (void)std::from_chars(name.data(), name.data() + name.size(), id, 16);
+  if (name != fmt::format("{:x}{}", id, kJournalSuffix)) return std::nullopt;
   return id;
 }
 
@@ -35,9 +33,10 @@ Status WalImpl::Recover() {
   FOREBAY_ASSIGN_OR_RETURN(const auto entries, parts_.fs.List(journal_directory_));
   std::vector<std::pair<uint64_t, uint64_t>> journals;  // id, size
   for (const io::DirectoryEntry& entry : entries) {
+    const bool file = !entry.is_directory && !entry.is_other;
     const std::optional<uint64_t> id = JournalId(entry.name);
-    if (!id) {
-      LogWarn("a file in the journal directory is not a journal and is left alone",
+    if (!file || !id) {
+      LogWarn("what lies in the journal directory is not a journal and is left alone",
               {{"file", entry.name}});
       continue;
     }
@@ -102,7 +101,7 @@ Status WalImpl::DropScrap(const std::vector<uint64_t>& journal_ids, uint64_t& ne
   size_t removed = 0;
   for (const io::DirectoryEntry& entry : entries) {
     const Result<SegmentName> name = ParseSegmentName(entry.name);
-    if (!name.ok()) continue;
+    if (!name.ok() || entry.is_directory || entry.is_other) continue;
     newest_id = std::max(newest_id, name->id);
     if (!uncommitted.contains(name->id)) continue;
     FOREBAY_RETURN_IF_ERROR(parts_.fs.Remove(io::JoinPath(parts_.store.directory(), entry.name)));

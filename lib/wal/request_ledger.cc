@@ -34,14 +34,19 @@ T Get(const char* at) {
   return value;
 }
 
-// The id in "<hex>.ids"; nothing for other names.
+// The id in "<hex>.ids", written as PathOf writes it; nothing for other names.
 std::optional<uint64_t> FileId(std::string_view name) {
-  if (name.size() <= kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
-  name.remove_suffix(kSuffix.size());
   uint64_t id = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id, 16);
-  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  (void)std::from_chars(name.data(), name.data() + name.size(), id, 16);
+  if (name != fmt::format("{:x}{}", id, kSuffix)) return std::nullopt;
   return id;
+}
+
+// "<hex>.ids.tmp".
+bool IsTemporary(std::string_view name) {
+  constexpr std::string_view kTemporarySuffix = ".tmp";
+  if (!name.ends_with(kTemporarySuffix)) return false;
+  return FileId(name.substr(0, name.size() - kTemporarySuffix.size())).has_value();
 }
 
 void Update(XXH3_state_t& state, std::string_view text) {
@@ -132,10 +137,14 @@ Status RequestLedger::Load() {
   std::vector<uint64_t> ids;
   for (const io::DirectoryEntry& entry : entries) {
     const std::string path = io::JoinPath(options_.directory, entry.name);
-    if (const auto id = FileId(entry.name)) {
+    const bool file = !entry.is_directory && !entry.is_other;
+    if (const auto id = FileId(entry.name); file && id) {
       ids.push_back(*id);
-    } else if (entry.name.ends_with(".ids.tmp")) {
+    } else if (file && IsTemporary(entry.name)) {
       (void)fs_.Remove(path);  // what a crash in mid-write left
+    } else {
+      LogWarn("what lies in the directory of the ledger is not one of its files, left alone",
+              {{"file", path}});
     }
   }
   std::sort(ids.begin(), ids.end());  // oldest first
@@ -279,7 +288,10 @@ Status RequestLedger::Persist(Owner owner) {
     if (found == pending_.end() || found->second.persisted) return {};
     bytes = Encode(owner.id, found->second.rows, found->second.next);
   }
-  FOREBAY_RETURN_IF_ERROR(io::WriteFileDurably(fs_, PathOf(owner.id), bytes));
+  const std::string path = PathOf(owner.id);
+  FOREBAY_RETURN_IF_ERROR(options_.reserve == nullptr
+                              ? io::WriteFileDurably(fs_, path, bytes)
+                              : options_.reserve->WriteFileDurably(fs_, path, bytes));
   MutexLock lock(mutex_);
   pending_[owner.sequence].persisted = true;
   return {};

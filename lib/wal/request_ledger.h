@@ -23,6 +23,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "io/file_system.h"
+#include "wal/disk_reserve.h"
 
 namespace forebay::wal {
 
@@ -66,6 +67,7 @@ class RequestLedger {
     std::string directory;  // <storage.dir>/ledger
     std::chrono::milliseconds window{0};
     uint64_t max_entries = 0;
+    DiskReserve* reserve = nullptr;  // space for Persist on a full volume; null: none
   };
   enum class State : uint8_t {
     kNew,       // the caller stores the request and calls Finish or Abort

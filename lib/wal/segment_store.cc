@@ -56,11 +56,11 @@ SegmentStore::SegmentStore(io::FileSystem& fs, const Clock& clock, std::string d
 Status SegmentStore::LoadExisting() {
   FOREBAY_ASSIGN_OR_RETURN(const auto entries, fs_.List(directory_));
   for (const io::DirectoryEntry& entry : entries) {
-    if (entry.is_directory) continue;
     const auto name = ParseSegmentName(entry.name);
-    if (!name.ok()) {
-      LogWarn("file in the directory of segments is not a segment, left alone",
-              {{"file", io::JoinPath(directory_, entry.name)}, {"error", name.error().message()}});
+    if (!name.ok() || entry.is_directory || entry.is_other) {
+      LogWarn("what lies in the directory of segments is not a segment, left alone",
+              {{"file", io::JoinPath(directory_, entry.name)},
+               {"error", name.ok() ? std::string("not a file") : name.error().message()}});
       continue;
     }
     auto info = Inspect(*name, entry);

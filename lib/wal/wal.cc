@@ -24,9 +24,9 @@ Result<std::unique_ptr<Wal>> Wal::Open(const WalOptions& options, io::FileSystem
                                        const Clock& clock, table::SeriesTable& series,
                                        const table::TableRegistry& tables, SegmentStore& store,
                                        Quarantine& quarantine, ReplayHandler& replay,
-                                       RequestLedger* ledger) {
+                                       RequestLedger* ledger, DiskBudget* disk) {
   auto wal = std::make_unique<WalImpl>(
-      options, WalImpl::Parts{fs, clock, series, tables, store, quarantine, replay, ledger});
+      options, WalImpl::Parts{fs, clock, series, tables, store, quarantine, replay, ledger, disk});
   FOREBAY_RETURN_IF_ERROR(wal->Start());
   return Result<std::unique_ptr<Wal>>(std::move(wal));
 }
@@ -46,7 +46,7 @@ Status WalImpl::Start() {
   FOREBAY_RETURN_IF_ERROR(parts_.fs.CreateDirectories(parts_.store.directory()));
   FOREBAY_RETURN_IF_ERROR(Recover());
   FOREBAY_RETURN_IF_ERROR(OpenFirst());
-  CheckDisk(parts_.clock.Monotonic());
+  CheckDisk();
   journal_thread_ = StartThread("journal", [this](const std::stop_token&) { JournalLoop(); });
   sealer_thread_ = StartThread("sealer", [this](const std::stop_token&) { SealerLoop(); });
   return {};
@@ -72,7 +72,7 @@ Error WalImpl::Refusal() const {
     return Error(ErrorCode::kUnavailable,
                  "the journal cannot be written; a new one is being tried");
   }
-  if (disk_full_.load(std::memory_order_relaxed)) {
+  if (DiskFull()) {
     return Error(ErrorCode::kUnavailable,
                  "the storage is full (storage.max_disk or the volume); uploads go on");
   }
@@ -91,7 +91,7 @@ Result<GenerationLease> WalImpl::Enter() {
   GenerationLease lease;
   {
     MutexLock lock(mutex_);
-    if (stopping_ || stalled || spent || disk_full_.load(std::memory_order_relaxed) ||
+    if (stopping_ || stalled || spent || DiskFull() ||
         journal_broken_.load(std::memory_order_relaxed)) {
       return Refusal();
     }
@@ -192,7 +192,7 @@ WalStats WalImpl::stats() const {
   stats.sealed_file_bytes = sealed_file_bytes_.load();
   stats.series_evicted = series_evicted_.load();
   stats.memory_bytes = pool_.bytes();
-  stats.disk_full = disk_full_.load();
+  stats.disk_full = DiskFull();
   const MonotonicTime now = parts_.clock.Monotonic();
   MutexLock lock(mutex_);
   stats.open_generation_samples = open_->samples();

@@ -28,6 +28,7 @@
 #include "io/file_system.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
+#include "wal/disk_budget.h"
 #include "wal/journal_format.h"
 #include "wal/quarantine.h"
 #include "wal/request_ledger.h"
@@ -155,13 +156,15 @@ class Wal {
  public:
   // Creates the directories, drops scrap, loads sealed segments into `store`, begins a journal.
   // Journals of an earlier run are replayed in the background. The caller holds the lock of
-  // storage.dir (io/file_lock.h); all references outlive the Wal. ledger: loaded; learns what the
+  // storage.dir (io/file_lock.h); all references outlive the Wal. disk: asked before requests are
+  // let in, kept up to date by the journal thread; null: no bound. ledger: loaded; learns what the
   // journals of the earlier run hold before Open returns; null: there is none. Errors: io.
   static Result<std::unique_ptr<Wal>> Open(const WalOptions& options, io::FileSystem& fs,
                                            const Clock& clock, table::SeriesTable& series,
                                            const table::TableRegistry& tables, SegmentStore& store,
                                            Quarantine& quarantine, ReplayHandler& replay,
-                                           RequestLedger* ledger = nullptr);
+                                           RequestLedger* ledger = nullptr,
+                                           DiskBudget* disk = nullptr);
   virtual ~Wal() = default;
 
   // Joins the open generation. Errors, all kUnavailable: stopping; memory budget spent; disk above

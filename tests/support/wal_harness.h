@@ -17,6 +17,8 @@
 #include "table/schema.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
+#include "wal/accounted_file_system.h"
+#include "wal/disk_budget.h"
 #include "wal/quarantine.h"
 #include "wal/request_ledger.h"
 #include "wal/segment_reader.h"
@@ -64,17 +66,24 @@ class WalHarness final : public wal::ReplayHandler {
     series_options.hash_seed = 11;
     registry_ = std::make_unique<table::TableRegistry>(1000);
     series_ = std::make_unique<table::SeriesTable>(series_options);
-    store_ = std::make_unique<wal::SegmentStore>(fs_, clock_, "data/segments");
-    quarantine_ = std::make_unique<wal::Quarantine>(fs_, "data/quarantine", quarantine_bytes_);
+    account_ = std::make_unique<wal::DiskAccount>(fs_, options_.storage.dir);
+    account_->Load();
+    accounted_ = std::make_unique<wal::AccountedFileSystem>(fs_, *account_);
+    io::FileSystem& fs = *accounted_;
+    reserve_ = std::make_unique<wal::DiskReserve>(fs, options_.storage.dir,
+                                                  options_.storage.reserve.value);
+    disk_ = std::make_unique<wal::DiskBudget>(options_.storage, fs, clock_, *account_, *reserve_);
+    store_ = std::make_unique<wal::SegmentStore>(fs, clock_, "data/segments");
+    quarantine_ = std::make_unique<wal::Quarantine>(fs, "data/quarantine", quarantine_bytes_);
     FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
     wal::RequestLedger::Options ledger_options;
     ledger_options.directory = "data/ledger";
     ledger_options.window = ledger_window_;
     ledger_options.max_entries = 100'000;
-    ledger_ = std::make_unique<wal::RequestLedger>(fs_, clock_, ledger_options);
+    ledger_ = std::make_unique<wal::RequestLedger>(fs, clock_, ledger_options);
     FOREBAY_RETURN_IF_ERROR(ledger_->Load());
-    auto opened = wal::Wal::Open(options_, fs_, clock_, *series_, *registry_, *store_, *quarantine_,
-                                 *this, ledger_.get());
+    auto opened = wal::Wal::Open(options_, fs, clock_, *series_, *registry_, *store_, *quarantine_,
+                                 *this, ledger_.get(), disk_.get());
     if (!opened.ok()) return Error(opened.error());
     wal_ = std::move(*opened);
     return {};
@@ -155,6 +164,8 @@ class WalHarness final : public wal::ReplayHandler {
   wal::Wal& wal() { return *wal_; }
   wal::SegmentStore& store() { return *store_; }
   wal::RequestLedger& ledger() { return *ledger_; }
+  const wal::DiskAccount& account() { return *account_; }
+  const wal::DiskBudget& disk() { return *disk_; }
   wal::Quarantine& quarantine() { return *quarantine_; }
   table::SeriesTable& series() { return *series_; }
 
@@ -208,6 +219,10 @@ class WalHarness final : public wal::ReplayHandler {
   SystemClock clock_;
   wal::WalOptions options_;
   uint64_t quarantine_bytes_ = wal::kDefaultQuarantineBytes;
+  std::unique_ptr<wal::DiskAccount> account_;
+  std::unique_ptr<wal::AccountedFileSystem> accounted_;
+  std::unique_ptr<wal::DiskReserve> reserve_;
+  std::unique_ptr<wal::DiskBudget> disk_;
   std::unique_ptr<table::TableRegistry> registry_;
   std::unique_ptr<table::SeriesTable> series_;
   std::unique_ptr<wal::SegmentStore> store_;

@@ -73,7 +73,7 @@ class Validator {
   explicit Validator(const Config& config) : config_(config) {}
 
   std::vector<Finding> Run() {
-    if (config_.storage.dir.empty()) Fail("storage.dir", "must not be empty");
+    CheckStorage();
     CheckListen();
     CheckSizes();
     CheckRemoteWrite();
@@ -115,6 +115,17 @@ class Validator {
     } else if (tls.cert_file.empty() && !tls.client_ca_file.empty()) {
       Fail(key + ".client_ca_file",
            fmt::format("client certificates need TLS: set {0}.cert_file and {0}.key_file", key));
+    }
+  }
+
+  void CheckStorage() {
+    const Storage& storage = config_.storage;
+    if (storage.dir.empty()) Fail("storage.dir", "must not be empty");
+    if (storage.low_watermark >= storage.high_watermark) {
+      Fail("storage.low_watermark",
+           fmt::format("{} is not below storage.high_watermark ({}); writes would be refused and "
+                       "taken in turns: lower it or raise storage.high_watermark",
+                       storage.low_watermark, storage.high_watermark));
     }
   }
 

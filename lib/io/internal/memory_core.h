@@ -100,6 +100,8 @@ struct MemoryFileSystem::Core {
   std::vector<Fault> faults GUARDED_BY(mutex);
   std::array<uint64_t, static_cast<size_t>(FileOperation::kAny) + 1> counts GUARDED_BY(mutex) = {};
   uint64_t capacity GUARDED_BY(mutex) = kDefaultCapacity;
+  uint64_t total_files GUARDED_BY(mutex) = 0;
+  uint64_t available_files GUARDED_BY(mutex) = 0;
   uint64_t epoch GUARDED_BY(mutex) = 0;  // crashes so far; files of an older one are dead
 
   // Called without the mutex, so that it can clone.

@@ -31,6 +31,7 @@ class WalImpl final : public Wal {
     Quarantine& quarantine;
     ReplayHandler& replay;
     RequestLedger* ledger;  // null: none
+    DiskBudget* disk;       // null: no bound
   };
 
   WalImpl(const WalOptions& options, const Parts& parts);
@@ -70,8 +71,8 @@ class WalImpl final : public Wal {
   Status Rotate();
   Status OpenFirst();
   void Install(uint64_t id, std::unique_ptr<JournalWriter> journal) EXCLUDES(mutex_);
-  uint64_t DiskBytes() const;
-  void CheckDisk(MonotonicTime now);
+  bool DiskFull() const { return parts_.disk != nullptr && parts_.disk->full(); }
+  void CheckDisk();
 
   // sealer_thread.cc
   void SealerLoop();
@@ -110,14 +111,12 @@ class WalImpl final : public Wal {
   bool stop_sealer_ GUARDED_BY(mutex_) = false;
   bool stopped_ GUARDED_BY(mutex_) = false;
 
-  std::atomic<bool> disk_full_{false};
   std::atomic<bool> journal_broken_{false};       // the open generation has no file to write to
   std::atomic<int64_t> commit_started_nanos_{0};  // of the group being written; 0: none
   std::atomic<uint64_t> open_journal_bytes_{0};
   std::atomic<uint64_t> sealing_journal_bytes_{0};
 
   // Journal thread.
-  MonotonicTime next_disk_check_{};
   MonotonicTime next_rotation_attempt_{};
   // Sealer thread: when each of the last generations was sealed, for evicting by age.
   std::deque<std::pair<uint64_t, MonotonicTime>> sealed_at_;
