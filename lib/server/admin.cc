@@ -46,6 +46,18 @@ http::Response Reload(Node& node) {
   return http::Response::Text(200, text.empty() ? "nothing changed\n" : text);
 }
 
+http::Response Audit(Node& node) {
+  const auto report = node.AuditDisk();
+  if (!report.ok()) return http::Response::Text(503, report.error().ToString() + "\n");
+  nlohmann::json json;
+  json["files"] = report->files;
+  json["differences"] = report->differences;
+  json["corrected_bytes"] = report->corrected_bytes;
+  json["examples"] = report->examples;
+  return http::Response::Json(
+      200, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
 http::Response Metrics(const Node& node) {
   http::Response response;
   response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -114,6 +126,7 @@ AdminHandlers::AdminHandlers(Node& node, JobThread& jobs) : node_(node), jobs_(j
   Get("/api/v1/status",
       [this](const auto&) { return http::Response::Json(200, node_.StatusJson() + "\n"); });
   PostJob("/-/flush", [this](const auto& head) { return Flush(node_, head); });
+  PostJob("/-/audit", [this](const auto&) { return Audit(node_); });
   PostJob("/-/reload", [this](const auto&) { return Reload(node_); });
 }
 

@@ -86,14 +86,25 @@ Status Node::OpenStorage() {
   FOREBAY_RETURN_IF_ERROR(fs_.CreateDirectories(directory));
   FOREBAY_ASSIGN_OR_RETURN(auto lock, io::FileLock::Acquire(io::JoinPath(directory, "lock")));
   lock_ = std::make_unique<io::FileLock>(std::move(lock));
+  disk_account_ = std::make_unique<wal::DiskAccount>(fs_, directory);
+  disk_account_->Load();
+  storage_fs_ = std::make_unique<wal::AccountedFileSystem>(fs_, *disk_account_);
+  disk_reserve_ =
+      std::make_unique<wal::DiskReserve>(*storage_fs_, directory, config.storage.reserve.value);
+  disk_budget_ = std::make_unique<wal::DiskBudget>(config.storage, *storage_fs_, clock_,
+                                                   *disk_account_, *disk_reserve_);
   tables_ = std::make_unique<table::TableRegistry>(config.limits.tables_max);
   table::SeriesTable::Options series;
   series.max_series = config.limits.series_max;
   series.max_bytes = config.limits.series_bytes.value;
   series_ = std::make_unique<table::SeriesTable>(series);
-  store_ = std::make_unique<wal::SegmentStore>(fs_, clock_, io::JoinPath(directory, "segments"));
-  quarantine_ = std::make_unique<wal::Quarantine>(fs_, io::JoinPath(directory, "quarantine"));
+  store_ = std::make_unique<wal::SegmentStore>(*storage_fs_, clock_,
+                                               io::JoinPath(directory, "segments"));
+  quarantine_ = std::make_unique<wal::Quarantine>(
+      *storage_fs_, io::JoinPath(directory, "quarantine"), config.storage.quarantine_max.value);
   FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
+  disk_auditor_ = std::make_unique<DiskAuditor>(*disk_account_, *quarantine_,
+                                                config.storage.audit_interval, registry_);
   FOREBAY_ASSIGN_OR_RETURN(
       receive_state_,
       receive::RemoteWriteState::Create(config, *series_, *tables_, registry_, &store_->rows()));
@@ -109,10 +120,12 @@ Status Node::OpenStorage() {
   ledger.directory = io::JoinPath(directory, "ledger");
   ledger.window = config.idempotency.window;
   ledger.max_entries = config.idempotency.max_entries;
-  ledger_ = std::make_unique<wal::RequestLedger>(fs_, clock_, std::move(ledger));
+  ledger.reserve = disk_reserve_.get();
+  ledger_ = std::make_unique<wal::RequestLedger>(*storage_fs_, clock_, std::move(ledger));
   FOREBAY_RETURN_IF_ERROR(ledger_->Load());
-  FOREBAY_ASSIGN_OR_RETURN(wal_, wal::Wal::Open(options, fs_, clock_, *series_, *tables_, *store_,
-                                                *quarantine_, *replay_, ledger_.get()));
+  FOREBAY_ASSIGN_OR_RETURN(
+      wal_, wal::Wal::Open(options, *storage_fs_, clock_, *series_, *tables_, *store_, *quarantine_,
+                           *replay_, ledger_.get(), disk_budget_.get()));
   return {};
 }
 
@@ -127,18 +140,19 @@ std::string Node::HeaderLineOf(const wal::SegmentName& name) const {
 Status Node::OpenUploads() {
   const config::Config& config = options_.config;
   manifests_ = std::make_unique<wal::ManifestStore>(
-      fs_, io::JoinPath(config.storage.dir, "batches"), *quarantine_);
+      *storage_fs_, io::JoinPath(config.storage.dir, "batches"), *quarantine_, disk_reserve_.get());
   queue_ = std::make_unique<wal::BatchQueue>(clock_, wal::BatchQueue::Limits{});
   FOREBAY_ASSIGN_OR_RETURN(auto sinks, upload::SinkSet::Create(config.databases, fs_));
   batch::BatcherOptions options;
   options.batch = config.batch;
   options.oldest_share_percent = config.upload.oldest_share_percent;
   options.sinks = sinks.Names();
-  options.storage_full = [this] { return wal_->stats().disk_full; };
+  options.storage_full = [this] { return disk_budget_->full(); };
   options.header_line = [this](const wal::SegmentName& name) { return HeaderLineOf(name); };
   uploads_ = std::make_unique<upload::UploadPool>(
       config.upload, io::JoinPath(config.storage.dir, "dlq"), std::move(sinks),
-      upload::UploadParts{fs_, clock_, *store_, *manifests_, *queue_, *quarantine_, registry_});
+      upload::UploadParts{*storage_fs_, clock_, *store_, *manifests_, *queue_, *quarantine_,
+                          registry_});
   batcher_ = std::make_unique<batch::Batcher>(std::move(options), clock_, *store_, *manifests_,
                                               *queue_, registry_);
   return batcher_->Resume();
@@ -183,6 +197,7 @@ Status Node::OpenServers() {
 Status Node::Start() {
   uploads_->Start();
   batcher_->Start();
+  disk_auditor_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
   started_ = true;
@@ -229,6 +244,7 @@ Status Node::Stop(MonotonicTime deadline) {
     note(uploads_->Stop(deadline));
   }
   if (jobs_ != nullptr) jobs_->Stop();
+  if (disk_auditor_ != nullptr) disk_auditor_->Stop();
   if (admin_ != nullptr) note(admin_->Stop(std::max(deadline, clock_.Monotonic())));
   return first;
 }

@@ -27,12 +27,17 @@
 #include "receive/remote_write_replay.h"
 #include "receive/remote_write_state.h"
 #include "server/admin.h"
+#include "server/disk_auditor.h"
 #include "server/job_thread.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
 #include "upload/worker.h"
+#include "wal/accounted_file_system.h"
 #include "wal/batch_manifest.h"
 #include "wal/batch_queue.h"
+#include "wal/disk_account.h"
+#include "wal/disk_budget.h"
+#include "wal/disk_reserve.h"
 #include "wal/quarantine.h"
 #include "wal/request_ledger.h"
 #include "wal/segment_store.h"
@@ -78,6 +83,9 @@ class Node {
   };
   FlushReport Flush(const FlushOptions& options);
 
+  // Compares the account of bytes on disk with the disk and corrects it.
+  Result<wal::AuditReport> AuditDisk() { return disk_auditor_->Run(); }
+
   // Why the node should not get traffic; empty when it should.
   std::string NotReady() const;
   bool started() const { return started_.load(); }
@@ -97,6 +105,7 @@ class Node {
   void AddMetrics();
   void AddRowMetrics();
   std::vector<metrics::Sample> RowSamples() const;
+  void AddDiskMetrics();
   std::string HeaderLineOf(const wal::SegmentName& name) const;
 
   NodeOptions options_;
@@ -113,10 +122,15 @@ class Node {
   // In order of construction; destroyed in reverse.
   std::unique_ptr<metrics::ProcessMetrics> process_metrics_;
   std::unique_ptr<io::FileLock> lock_;
+  std::unique_ptr<wal::DiskAccount> disk_account_;
+  std::unique_ptr<wal::AccountedFileSystem> storage_fs_;  // for all below storage.dir
+  std::unique_ptr<wal::DiskReserve> disk_reserve_;
+  std::unique_ptr<wal::DiskBudget> disk_budget_;
   std::unique_ptr<table::TableRegistry> tables_;
   std::unique_ptr<table::SeriesTable> series_;
   std::unique_ptr<wal::SegmentStore> store_;
   std::unique_ptr<wal::Quarantine> quarantine_;
+  std::unique_ptr<DiskAuditor> disk_auditor_;
   std::unique_ptr<receive::RemoteWriteState> receive_state_;
   std::unique_ptr<receive::RemoteWriteReplay> replay_;
   std::unique_ptr<wal::RequestLedger> ledger_;

@@ -112,6 +112,8 @@ void Node::AddMetrics() {
   add("forebay_ready", "1 when the node takes requests.", kGauge,
       [this] { return NotReady().empty() ? 1.0 : 0.0; });
 
+  AddDiskMetrics();
+
   const auto http = [this](std::string_view name, std::string_view help, MetricType type,
                            auto member) {
     callbacks_.push_back(
@@ -168,6 +170,68 @@ std::vector<Sample> Node::RowSamples() const {
     add("out", "dead_lettered", rows.dead_lettered);
   }
   return samples;
+}
+
+void Node::AddDiskMetrics() {
+  const auto add = [this](std::string_view name, std::string_view help, MetricType type,
+                          std::function<double()> value) {
+    callbacks_.push_back(registry_.AddCallback(name, help, type, std::move(value)));
+  };
+  constexpr auto kCounter = MetricType::kCounter;
+  constexpr auto kGauge = MetricType::kGauge;
+  const auto by_class = [this](std::string_view name, std::string_view help, auto member) {
+    callbacks_.push_back(
+        registry_.AddCallback(name, help, kGauge, [this, member]() -> std::vector<Sample> {
+          const auto usage = disk_account_->usage();
+          std::vector<Sample> samples;
+          for (size_t i = 0; i < usage.size(); ++i) {
+            const std::string label(Name(static_cast<wal::DiskClass>(i)));
+            samples.push_back({{{"class", label}}, static_cast<double>(usage[i].*member)});
+          }
+          return samples;
+        }));
+  };
+  by_class("forebay_disk_bytes", "Bytes of the files below storage.dir, in blocks of 4 KiB.",
+           &wal::DiskUsage::bytes);
+  by_class("forebay_disk_files", "Files below storage.dir.", &wal::DiskUsage::files);
+  const config::Storage storage = options_.config.storage;
+  add("forebay_disk_limit_bytes", "storage.max_disk.", kGauge,
+      [storage] { return static_cast<double>(storage.max_disk.value); });
+  add("forebay_disk_volume_free_bytes", "Free bytes of the volume, as this process may use them.",
+      kGauge,
+      [this] { return static_cast<double>(disk_budget_->status().figures.space.available_bytes); });
+  add("forebay_disk_volume_free_inodes", "Free inodes of the volume; 0 where they have no number.",
+      kGauge,
+      [this] { return static_cast<double>(disk_budget_->status().figures.space.available_files); });
+  add("forebay_disk_volume_reserve_bytes", "storage.reserve.", kGauge,
+      [storage] { return static_cast<double>(storage.reserve.value); });
+  callbacks_.push_back(
+      registry_.AddCallback("forebay_disk_full", "1 while writes are refused for want of this.",
+                            kGauge, [this]() -> std::vector<Sample> {
+                              const wal::DiskShortage shortage = disk_budget_->status().shortage;
+                              return {{{{"cause", "max_disk"}}, shortage.limit ? 1.0 : 0.0},
+                                      {{{"cause", "volume"}}, shortage.volume ? 1.0 : 0.0},
+                                      {{{"cause", "inodes"}}, shortage.inodes ? 1.0 : 0.0}};
+                            }));
+  add("forebay_disk_state_seconds", "Time since the storage became full or had room again.", kGauge,
+      [this] { return disk_budget_->status().state_seconds; });
+  add("forebay_disk_full_seconds_total", "Time in which writes were refused for a full disk.",
+      kCounter, [this] { return disk_budget_->status().full_seconds_total; });
+  add("forebay_disk_state_changes_total", "Changes between full and not full.", kCounter,
+      [this] { return static_cast<double>(disk_budget_->status().changes); });
+  add("forebay_disk_reserve_ready", "1 while the reserve for manifests is held.", kGauge,
+      [this] { return disk_reserve_->ready() ? 1.0 : 0.0; });
+  add("forebay_disk_reserve_given_up_total", "Times that the reserve was given up.", kCounter,
+      [this] { return static_cast<double>(disk_reserve_->given_up()); });
+  add("forebay_quarantine_limit_bytes", "storage.quarantine_max.", kGauge,
+      [this] { return static_cast<double>(quarantine_->max_bytes()); });
+  add("forebay_quarantine_files", "Items in the quarantine directory.", kGauge,
+      [this] { return static_cast<double>(quarantine_->files()); });
+  add("forebay_quarantine_dropped_total",
+      "Damaged parts that were not kept: the quarantine was full.", kCounter,
+      [this] { return static_cast<double>(quarantine_->dropped_items()); });
+  add("forebay_quarantine_dropped_bytes_total", "Bytes of these.", kCounter,
+      [this] { return static_cast<double>(quarantine_->dropped_bytes()); });
 }
 
 }  // namespace forebay::server

@@ -90,6 +90,15 @@ json SinksJson(const std::vector<upload::SinkStatus>& sinks) {
   return list;
 }
 
+json DiskClassesJson(const std::array<wal::DiskUsage, wal::kDiskClasses>& usage) {
+  json classes = json::object();
+  for (size_t i = 0; i < usage.size(); ++i) {
+    classes[std::string(Name(static_cast<wal::DiskClass>(i)))] = {{"bytes", usage[i].bytes},
+                                                                  {"files", usage[i].files}};
+  }
+  return classes;
+}
+
 }  // namespace
 
 std::string Node::StatusJson() const {
@@ -115,11 +124,16 @@ std::string Node::StatusJson() const {
                         {"file_bytes", totals.file_bytes}};
   status["batches"] = BatchesJson(queue_->Snapshot(kMaxListed));
   status["sinks"] = SinksJson(uploads_->SinkStatuses());
-  status["quarantine"] = {{"files", quarantine_->files()}, {"bytes", quarantine_->bytes()}};
+  status["quarantine"] = {{"files", quarantine_->files()},
+                          {"bytes", quarantine_->bytes()},
+                          {"max_bytes", quarantine_->max_bytes()},
+                          {"dropped", quarantine_->dropped_items()}};
   status["limits"] = {
       {"disk",
-       {{"used_bytes", totals.file_bytes + wal_->stats().journal_bytes},
-        {"max_bytes", running.storage.max_disk.value}}},
+       {{"used_bytes", disk_account_->used()},
+        {"max_bytes", running.storage.max_disk.value},
+        {"full", disk_budget_->full()},
+        {"by_class", DiskClassesJson(disk_account_->usage())}}},
       {"memory",
        {{"used_bytes", wal_->stats().memory_bytes},
         {"max_bytes", running.generation.max_memory.value}}},

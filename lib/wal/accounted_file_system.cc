@@ -16,14 +16,14 @@ class AccountedFile final : public io::File {
 
   Status Write(std::span<const std::string_view> parts) override {
     Status written = below_->Write(parts);
-    if (!written.ok()) {
-      // Some of the bytes may be there.
-      if (const auto size = below_->Size(); size.ok()) account_.Resized(charge_, *size);
-      return written;
-    }
-    uint64_t bytes = 0;
-    for (const std::string_view part : parts) bytes += part.size();
-    account_.Grew(charge_, bytes);
+    if (!written.ok()) return Failed(std::move(written));
+    account_.Grew(charge_, Bytes(parts));
+    return written;
+  }
+  Status WriteAt(uint64_t offset, std::span<const std::string_view> parts) override {
+    Status written = below_->WriteAt(offset, parts);
+    if (!written.ok()) return Failed(std::move(written));
+    account_.GrewTo(charge_, offset + Bytes(parts));
     return written;
   }
   Result<size_t> ReadAt(uint64_t offset, std::span<char> out) override {
@@ -44,6 +44,17 @@ class AccountedFile final : public io::File {
   Status Close() override { return below_->Close(); }
 
  private:
+  static uint64_t Bytes(std::span<const std::string_view> parts) {
+    uint64_t bytes = 0;
+    for (const std::string_view part : parts) bytes += part.size();
+    return bytes;
+  }
+  // Some of the bytes may be there.
+  Status Failed(Status written) {
+    if (const auto size = below_->Size(); size.ok()) account_.Resized(charge_, *size);
+    return written;
+  }
+
   const std::unique_ptr<io::File> below_;
   DiskAccount& account_;
   const DiskAccount::ChargePtr charge_;

@@ -192,6 +192,11 @@ void DiskAccount::Grew(const ChargePtr& charge, uint64_t bytes) {
   Change(*charge, charge->size + bytes, charge->reserved);
 }
 
+void DiskAccount::GrewTo(const ChargePtr& charge, uint64_t size) {
+  MutexLock lock(mutex_);
+  if (size > charge->size) Change(*charge, size, charge->reserved);
+}
+
 void DiskAccount::Resized(const ChargePtr& charge, uint64_t size) {
   MutexLock lock(mutex_);
   Change(*charge, size, size < charge->size ? 0 : charge->reserved);

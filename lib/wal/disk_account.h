@@ -92,6 +92,7 @@ class DiskAccount {
   // For AccountedFileSystem. Charge: null for paths that are not counted.
   ChargePtr Opened(const std::string& path, std::optional<uint64_t> size) EXCLUDES(mutex_);
   void Grew(const ChargePtr& charge, uint64_t bytes) EXCLUDES(mutex_);
+  void GrewTo(const ChargePtr& charge, uint64_t size) EXCLUDES(mutex_);
   void Resized(const ChargePtr& charge, uint64_t size) EXCLUDES(mutex_);
   void Reserved(const ChargePtr& charge, uint64_t bytes) EXCLUDES(mutex_);
   void Renamed(const std::string& from, const std::string& to) EXCLUDES(mutex_);

@@ -65,6 +65,8 @@ class Filler {
     const Config defaults;
     config.storage.dir += "x";
     config.listen = defaults.listen;
+    config.storage.high_watermark = std::max(config.storage.high_watermark, 2U);
+    config.storage.low_watermark %= config.storage.high_watermark;
     config.batch.min_bytes = std::min(config.batch.min_bytes, config.batch.max_bytes);
     config.upload.retry_initial = std::min(config.upload.retry_initial, config.upload.retry_max);
     config.limits.in_flight_bodies = std::max(config.limits.in_flight_bodies, config.http.max_body);
@@ -159,8 +161,10 @@ TEST_CASE("print: JSON has every key and escapes what JSON must") {
   Config config = MustLoad("");
   config.storage.dir = "a\"b\\c\n\x01$$";
   const std::string json = PrintJson(config);
-  CHECK_THAT(json, Catch::Matchers::StartsWith(
-                       R"({"storage":{"dir":"a\"b\\c\n\u0001$$","max_disk":"10GiB","reserve":)"));
+  CHECK_THAT(
+      json,
+      Catch::Matchers::StartsWith(
+          R"({"storage":{"dir":"a\"b\\c\n\u0001$$","max_disk":"10GiB","high_watermark":95,)"));
   CHECK_THAT(json, Contains(R"("workers":2)") && Contains(R"("drop_nan":false)") &&
                        Contains(R"("paths":["/api/v1/write","/receive","/remote_write"])") &&
                        Contains(R"("databases":[{"name":"Metrics","relabel_configs":[],)"));

@@ -108,7 +108,10 @@ TEST_CASE("manifest store: a damaged manifest goes to the quarantine with its id
                                EncodeManifest(good))
               .ok());
   // What a crash inside of Save leaves.
-  REQUIRE(io::WriteFileDurably(fs, "batches/left.batch.tmp", "half").ok());
+  const std::string left = store.PathOf(BatchId(0x22, std::vector<std::string>{"z"})) + ".tmp";
+  REQUIRE(io::WriteFileDurably(fs, left, "half").ok());
+  REQUIRE(io::WriteFileDurably(fs, "batches/notes.batch", "").ok());
+  REQUIRE(io::WriteFileDurably(fs, "batches/notes.batch.tmp", "an operator's").ok());
   REQUIRE(io::WriteFileDurably(fs, "batches/notes.txt", "an operator's").ok());
   const auto loaded = store.Load();
   REQUIRE(loaded.ok());
@@ -118,7 +121,9 @@ TEST_CASE("manifest store: a damaged manifest goes to the quarantine with its id
   CHECK(quarantine.items() == 2);
   CHECK(*fs.Exists("q/" + bad.id + ".batch"));
   CHECK(*fs.Exists("q/" + bad.id + ".batch.reason"));
-  CHECK_FALSE(*fs.Exists("batches/left.batch.tmp"));
+  CHECK_FALSE(*fs.Exists(left));
+  CHECK(*fs.Exists("batches/notes.batch.tmp"));
+  CHECK(*fs.Exists("batches/notes.batch"));
   CHECK(*fs.Exists("batches/notes.txt"));
 }
 
