@@ -23,7 +23,7 @@ KILLS_PER_ROUND = 50
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, help="end after so many ends of the process (default 200)")
+    parser.add_argument("--kills", type=int, help="end after so many kills -9 (default 200)")
     parser.add_argument("--seconds", type=float, help="end after so many seconds")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--mean-ms", type=float, default=300, help="mean time from ready to kill -9")
@@ -33,10 +33,10 @@ def parse_arguments():
     return arguments
 
 
-def run_round(folder, seed, totals, ends, deadline, mean_ms, tmpfs):
+def run_round(folder, seed, totals, kills, deadline, mean_ms, tmpfs):
     round_ = chaos_run.Round(folder, seed, totals, tmpfs=tmpfs, mean_ms=mean_ms)
     try:
-        round_.run(ends, deadline)
+        round_.run(kills, deadline)
         assert SANITIZER.search(round_.node.log) is None, f"a sanitizer's report is in {round_.node.log_path}"
     except Exception as problem:  # noqa: B902  (whatever it is, the other rounds go on)
         totals.failed += 1
@@ -58,13 +58,13 @@ def main():
     left, number = arguments.kills, 0
     while (left is None or left > 0) and not chaos_run.past(deadline):
         number += 1
-        ends = KILLS_PER_ROUND if left is None else min(left, KILLS_PER_ROUND)
+        kills = KILLS_PER_ROUND if left is None else min(left, KILLS_PER_ROUND)
         # The first round repeats with the seed that was given.
         seed = arguments.seed if number == 1 else chance.randrange(1 << 30)
         tmpfs = not no_mount and seed % 2 == 0
-        run_round(base / f"round{number}", seed, totals, ends, deadline, arguments.mean_ms, tmpfs)
+        run_round(base / f"round{number}", seed, totals, kills, deadline, arguments.mean_ms, tmpfs)
         if left is not None:
-            left -= ends
+            left -= kills
         print(f"round {number}, seed {seed}{', small volume' if tmpfs else ''}: {totals.kills()} kills, "
               f"{totals.acknowledged} acknowledged, {totals.passed} passed, {totals.failed} failed, "
               f"{time.monotonic() - began:.0f} s", flush=True)

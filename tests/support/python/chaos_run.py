@@ -1,7 +1,7 @@
 """Rounds of trouble for one node under load, with the account of every sample at the end.
 
-A round is one storage directory, one account and a number of ends of the process: kill -9 at a random moment, at a named
-failpoint, SIGTERM; between them SIGSTOP and a full volume. Senders of all retry profiles go on all the while. After
+A round is one storage directory, one account and a number of kills -9, at random moments and at named failpoints; between
+them SIGTERM, SIGSTOP and a full volume. Senders of all retry profiles go on all the while. After
 each start: the node is ready in time and the files hold nothing that is wrong. From time to time and at the end the
 senders pause, the node is drained, and everything of drained.py must hold. The same seed gives the same choices.
 """
@@ -32,6 +32,7 @@ FAILPOINT_SECONDS = 2.5
 SETTLE_EVERY = 25
 TMPFS_SIZE = "96m"
 
+KILLS = ("kill", "failpoint", "kill while full")
 KILLS_ONLY = {"kill": 1}
 EVERYTHING = {"kill": 12, "failpoint": 5, "terminate": 2, "pause": 2, "full": 1}
 
@@ -42,7 +43,7 @@ class Totals:
 
     passed: int = 0  # starts and drains that were checked
     failed: int = 0  # rounds that found something
-    ends: dict = dataclasses.field(default_factory=dict)  # what happened -> times
+    ends: dict = dataclasses.field(default_factory=dict)  # event -> times
     sent: int = 0
     acknowledged: int = 0
     refused: int = 0
@@ -60,7 +61,7 @@ class Totals:
         self.refused_and_delivered += len(result.refused_and_delivered)
 
     def kills(self):
-        return self.ends.get("kill", 0) + self.ends.get("failpoint", 0)
+        return sum(self.ends.get(kind, 0) for kind in KILLS)
 
     def __str__(self):
         ends = ", ".join(f"{count} {what}" for what, count in sorted(self.ends.items()))
@@ -87,31 +88,31 @@ class Round:
         self.volume = Tmpfs(self.node.data, TMPFS_SIZE) if tmpfs else contextlib.nullcontext()
         self.account = Account(pathlib.Path(folder) / "account.journal")
 
-    def run(self, ends, deadline=None):
-        """Until the process has ended so many times, or the time (of time.monotonic) has come."""
+    def run(self, kills, deadline=None):
+        """Until the process was killed so often, or the time (of time.monotonic) has come."""
         with self.volume:
             try:
                 self.node.start(timeout=READY_SECONDS)
-                while ends > 0 and not past(deadline):
-                    share = min(ends, SETTLE_EVERY)
+                while kills > 0 and not past(deadline):
+                    share = min(kills, SETTLE_EVERY)
                     self.run_share(share, deadline)
-                    ends -= share
+                    kills -= share
             finally:
                 self.node.stop()
                 self.account.close()
                 if self.account.oracle is not None:
                     self.totals.add(self.account)
 
-    def run_share(self, ends, deadline):
+    def run_share(self, kills, deadline):
+        end = self.totals.kills() + kills
         with Senders(self.node, self.account, count=self.sender_count, seed=self.chance.randrange(1 << 30),
                      profile=None, bad=0.05):
-            while ends > 0 and not past(deadline):
+            while self.totals.kills() < end and not past(deadline):
                 kind = self.chance.choices(list(self.kinds), list(self.kinds.values()))[0]
                 getattr(self, kind)()
                 self.totals.ends[kind] = self.totals.ends.get(kind, 0) + 1
                 if not self.node.running:
                     self.start()
-                    ends -= 1
         settle(self.node, self.account)
         self.totals.passed += 1
 
@@ -156,6 +157,7 @@ class Round:
             time.sleep(self.chance.uniform(0.1, 1.0))
             if self.chance.random() < 0.5:
                 self.node.kill9()
+                self.totals.ends["kill while full"] = self.totals.ends.get("kill while full", 0) + 1
                 self.node.start(wait=False)
                 self.node.wait_listening(READY_SECONDS)
                 time.sleep(self.chance.uniform(0.1, 0.5))
