@@ -256,6 +256,7 @@ void MemoryFileSystem::Core::CopyTo(Core& copy) const {
     }
     return made;
   };
+  MutexLock copy_lock(copy.mutex);
   copy.root = copy_of(root);
   copy.pending = pending;
   for (DirectoryChange& change : copy.pending) {

@@ -386,7 +386,6 @@ uint64_t MemoryFileSystem::UsedBytes() const {
 std::unique_ptr<MemoryFileSystem> MemoryFileSystem::Clone() const {
   auto copy = std::make_unique<MemoryFileSystem>();
   MutexLock lock(core_->mutex);
-  MutexLock copy_lock(copy->core_->mutex);
   core_->CopyTo(*copy->core_);
   return copy;
 }
