@@ -34,8 +34,9 @@ def volume(tmp_path):
 
 
 def node_on(folder, path):
-    node = Forebay(folder, {**CONFIG, "storage": {"dir": str(path / "data")},
-                            "databases": [{"name": "Metrics", "sinks": [{"file": {"root": str(path / "out")}}]}]})
+    node = Forebay(folder, merge(CONFIG, {
+        "storage": {"dir": str(path / "data")},
+        "databases": [{"name": "Metrics", "sinks": [{"file": {"root": str(path / "out")}}]}]}))
     node.data, node.out = path / "data", path / "out"
     return node
 

@@ -14,19 +14,20 @@ import random
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 import failpoints
 from accounting import Account, Senders
 from drained import settle
-from forebay_harness import Forebay
+from forebay_harness import Forebay, merge
 
 # Small limits, so that rotation, sealing, batches and uploads happen all the time.
 CONFIG = {
     "generation": {"max_age": "300ms", "max_memory": "8MiB"},
     "batch": {"min_bytes": "100KB", "max_bytes": "1MB", "max_age": "700ms"},
     "upload": {"retry_initial": "20ms", "retry_max": "200ms"},
+    # Writes are taken again from twice of it, which the small volume must be able to give.
+    "storage": {"reserve": "4MiB"},
 }
 READY_SECONDS = 30  # a sanitizer's build on a busy machine
 FAILPOINT_SECONDS = 2.5
@@ -85,7 +86,7 @@ class Round:
             self.kinds.pop("full", None)
         self.mean = mean_ms / 1000
         self.sender_count = senders
-        self.node = Forebay(folder, {**CONFIG, **(config or {})})
+        self.node = Forebay(folder, merge(CONFIG, config or {}))
         self.volume = Tmpfs(self.node.data, TMPFS_SIZE) if tmpfs else contextlib.nullcontext()
         self.account = Account(pathlib.Path(folder) / "account.journal")
 
@@ -181,7 +182,8 @@ class Tmpfs:
         """Why there can be none; empty when there can."""
         if os.geteuid() != 0:
             return "only root may mount"
-        probe = pathlib.Path(tempfile.mkdtemp(prefix="forebay-mount-"))
+        probe = pathlib.Path(f"/tmp/forebay-mount-{os.getpid()}")
+        probe.mkdir()
         try:
             done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", probe], capture_output=True, text=True,
                                   check=False)
