@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import failpoints
@@ -182,8 +183,7 @@ class Tmpfs:
         """Why there can be none; empty when there can."""
         if os.geteuid() != 0:
             return "only root may mount"
-        probe = pathlib.Path(f"/tmp/forebay-mount-{os.getpid()}")
-        probe.mkdir()
+        probe = pathlib.Path(tempfile.mkdtemp(prefix="forebay-mount-"))
         try:
             done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", probe], capture_output=True, text=True,
                                   check=False)
