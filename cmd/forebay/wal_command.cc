@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "io/posix_file_system.h"
+#include "quarantine_command.h"
 #include "walctl/format.h"
 #include "walctl/inventory.h"
 #include "walctl/rows.h"
@@ -89,8 +90,10 @@ int Verify(const Flags& flags) {
       if (IsGone(flags, report.error())) continue;
       return Fail(report.error());
     }
-    if (report->kind == walctl::FileKind::kQuarantine || report->kind == walctl::FileKind::kOther)
+    if (report->kind != walctl::FileKind::kSegment && report->kind != walctl::FileKind::kJournal &&
+        report->kind != walctl::FileKind::kManifest) {
       continue;
+    }
     damaged = damaged || report->damaged();
     if (flags.json) {
       reports.push_back(std::move(*report));
@@ -187,16 +190,14 @@ void AddSelection(CLI::App* command, Flags& flags) {
 }  // namespace
 
 void AddWalCommand(CLI::App& app, int& exit_code) {
-  CLI::App* wal =
-      app.add_subcommand("wal", "Look into a data directory (read-only, safe while it is in use)");
+  CLI::App* wal = app.add_subcommand("wal", "Look into a data directory (safe while it is in use)");
   wal->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
   const auto add_json = [&flags](CLI::App* command) {
     command->add_flag("--json", flags->json, "print JSON");
   };
 
-  CLI::App* ls = AddTool(*wal, "ls", "List segments, journals, manifests and quarantine", flags,
-                         List, exit_code);
+  CLI::App* ls = AddTool(*wal, "ls", "List the files of a data directory", flags, List, exit_code);
   AddSelection(ls, *flags);
   add_json(ls);
 
@@ -225,6 +226,7 @@ void AddWalCommand(CLI::App& app, int& exit_code) {
   exported->add_option("--out", flags->out, "file; - is standard output")->capture_default_str();
   exported->add_flag("--no-header", flags->no_header, "CSV without the line of column names");
   exported->callback([flags, &exit_code] { exit_code = Export(*flags); });
+  AddQuarantineCommand(*wal, exit_code);
 }
 
 }  // namespace forebay::cmd

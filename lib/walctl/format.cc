@@ -12,17 +12,6 @@
 namespace forebay::walctl {
 namespace {
 
-// File names are bytes; JSON is UTF-8.
-std::string JsonString(std::string_view text) {
-  std::string safe(text);
-  for (char& c : safe) {
-    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  }
-  ByteBuffer out;
-  table::AppendJsonString(safe, out);
-  return std::string(out.view());
-}
-
 std::string JsonTime(const std::optional<UnixMillis>& time) {
   return time ? JsonString(FormatRfc3339(*time)) : "null";
 }
@@ -58,6 +47,16 @@ void TableLine(const TableTotals& table, std::string_view name, UnixMillis now, 
 }
 
 }  // namespace
+
+std::string JsonString(std::string_view text) {
+  std::string safe(text);
+  for (char& c : safe) {
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  }
+  ByteBuffer out;
+  table::AppendJsonString(safe, out);
+  return std::string(out.view());
+}
 
 std::string HumanBytes(uint64_t bytes) {
   constexpr std::array<std::string_view, 5> kUnits{"KiB", "MiB", "GiB", "TiB", "PiB"};
@@ -118,9 +117,12 @@ std::string FormatTotals(const Totals& totals, UnixMillis now) {
   for (const TableTotals& table : totals.tables) TableLine(table, table.table, now, out);
   TableLine(totals.all, "total", now, out);
   fmt::format_to(std::back_inserter(out),
-                 "\njournals    {} ({})\nmanifests   {}\nquarantine  {} ({})\nunreadable  {}\n",
+                 "\njournals    {} ({})\nmanifests   {}\nledger      {} ({})\ndead letters {} "
+                 "({})\nquarantine  {} ({})\nunreadable  {}\n",
                  totals.journals, HumanBytes(totals.journal_bytes), totals.manifests,
-                 totals.quarantined, HumanBytes(totals.quarantined_bytes), totals.unreadable);
+                 totals.ledgers, HumanBytes(totals.ledger_bytes), totals.dead_letters,
+                 HumanBytes(totals.dead_letter_bytes), totals.quarantined,
+                 HumanBytes(totals.quarantined_bytes), totals.unreadable);
   return out;
 }
 
@@ -130,9 +132,11 @@ std::string FormatTotalsJson(const Totals& totals) {
     out += (i > 0 ? ",\n" : "") + JsonTable(totals.tables[i]);
   }
   fmt::format_to(std::back_inserter(out),
-                 R"(],"total":{},"journals":{},"journal_bytes":{},"manifests":{},"quarantined":{},)"
+                 R"(],"total":{},"journals":{},"journal_bytes":{},"manifests":{},"ledgers":{},)"
+                 R"("ledger_bytes":{},"dead_letters":{},"dead_letter_bytes":{},"quarantined":{},)"
                  R"("quarantined_bytes":{},"unreadable":{}}})",
                  JsonTable(totals.all), totals.journals, totals.journal_bytes, totals.manifests,
+                 totals.ledgers, totals.ledger_bytes, totals.dead_letters, totals.dead_letter_bytes,
                  totals.quarantined, totals.quarantined_bytes, totals.unreadable);
   return out + "\n";
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/time.h"
@@ -10,6 +11,8 @@
 
 namespace forebay::walctl {
 
+// A JSON string with its quotes. File names are bytes, JSON is UTF-8: bytes above 127 become '?'.
+std::string JsonString(std::string_view text);
 // "317 B", "4.1 KiB", "1.2 GiB".
 std::string HumanBytes(uint64_t bytes);
 // "5s", "12m", "3h", "2d"; "0s" for times in the future.

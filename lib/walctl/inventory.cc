@@ -9,6 +9,7 @@
 #include "wal/batch_manifest.h"
 #include "wal/flake_id.h"
 #include "wal/journal_format.h"
+#include "wal/request_ledger.h"
 #include "wal/segment_format.h"
 #include "wal/segment_name.h"
 #include "wal/segment_reader.h"
@@ -16,7 +17,9 @@
 namespace forebay::walctl {
 namespace {
 
-constexpr std::array<std::string_view, 4> kFolders{"journal", "segments", "batches", "quarantine"};
+constexpr std::string_view kDeadLetters = "dlq";
+constexpr std::array<std::string_view, 6> kFolders{"journal", "segments",   "batches",
+                                                   "ledger",  "quarantine", kDeadLetters};
 constexpr std::string_view kManifestSuffix = ".batch";
 
 std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
@@ -82,6 +85,10 @@ std::string_view Name(FileKind kind) {
       return "journal";
     case FileKind::kManifest:
       return "manifest";
+    case FileKind::kLedger:
+      return "ledger";
+    case FileKind::kDeadLetter:
+      return "dead-letter";
     case FileKind::kQuarantine:
       return "quarantine";
     case FileKind::kOther:
@@ -93,6 +100,8 @@ std::string_view Name(FileKind kind) {
 Result<FileKind> DetectKind(io::FileSystem& fs, const std::string& path) {
   // What lies in the quarantine is damaged whatever it begins with.
   if (InFolder(path, "quarantine")) return FileKind::kQuarantine;
+  // Nor do dead letters wait for an upload, though they are segments and manifests.
+  if (InFolder(io::DirectoryOf(path), kDeadLetters)) return FileKind::kDeadLetter;
   FOREBAY_ASSIGN_OR_RETURN(const auto file, fs.Open(path, io::OpenMode::kRead));
   std::array<char, 8> begin{};
   FOREBAY_ASSIGN_OR_RETURN(const size_t n, file->ReadAt(0, begin));
@@ -102,10 +111,12 @@ Result<FileKind> DetectKind(io::FileSystem& fs, const std::string& path) {
       wal::kSegmentMagic.substr(0, wal::kSegmentMagicChecked)) {
     return FileKind::kSegment;
   }
+  if (magic == wal::kLedgerMagic) return FileKind::kLedger;
   // A file whose beginning is damaged is still what its name says.
   if (EndsWith(path, kManifestSuffix)) return FileKind::kManifest;
   if (EndsWith(path, ".wal")) return FileKind::kSegment;
   if (EndsWith(path, ".log") && InFolder(path, "journal")) return FileKind::kJournal;
+  if (EndsWith(path, ".ids") && InFolder(path, "ledger")) return FileKind::kLedger;
   return FileKind::kOther;
 }
 
@@ -115,9 +126,11 @@ Result<FileEntry> Describe(io::FileSystem& fs, const std::string& path) {
   FOREBAY_ASSIGN_OR_RETURN(entry.kind, DetectKind(fs, path));
   FOREBAY_ASSIGN_OR_RETURN(const auto file, fs.Open(path, io::OpenMode::kRead));
   FOREBAY_ASSIGN_OR_RETURN(entry.bytes, file->Size());
-  if (entry.kind == FileKind::kSegment) FOREBAY_RETURN_IF_ERROR(DescribeSegment(fs, entry));
+  const bool dead_segment = entry.kind == FileKind::kDeadLetter && EndsWith(path, ".wal");
+  if (entry.kind == FileKind::kSegment || dead_segment)
+    FOREBAY_RETURN_IF_ERROR(DescribeSegment(fs, entry));
   if (entry.kind == FileKind::kManifest) FOREBAY_RETURN_IF_ERROR(DescribeManifest(fs, entry));
-  if (entry.kind == FileKind::kJournal) {
+  if (entry.kind == FileKind::kJournal || entry.kind == FileKind::kLedger) {
     const std::string_view name = BaseName(path);
     uint64_t id = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id, 16);
@@ -144,7 +157,16 @@ Result<std::vector<std::string>> ListPaths(io::FileSystem& fs, const std::string
       return Error(entries.error());
     }
     for (const io::DirectoryEntry& entry : *entries) {
-      if (!entry.is_directory) paths.push_back(io::JoinPath(folder, entry.name));
+      const std::string path = io::JoinPath(folder, entry.name);
+      if (!entry.is_directory) {
+        paths.push_back(path);
+      } else if (InFolder(path, kDeadLetters)) {
+        const auto letter = fs.List(path);
+        if (!letter.ok()) continue;  // dropped meanwhile
+        for (const io::DirectoryEntry& part : *letter) {
+          if (!part.is_directory) paths.push_back(io::JoinPath(path, part.name));
+        }
+      }
     }
   }
   std::sort(paths.begin(), paths.end());
@@ -191,6 +213,14 @@ Totals Summarize(const std::vector<FileEntry>& entries) {
         break;
       case FileKind::kManifest:
         ++totals.manifests;
+        break;
+      case FileKind::kLedger:
+        ++totals.ledgers;
+        totals.ledger_bytes += entry.bytes;
+        break;
+      case FileKind::kDeadLetter:
+        ++totals.dead_letters;
+        totals.dead_letter_bytes += entry.bytes;
         break;
       case FileKind::kQuarantine:
         // The reason beside an item is not an item.

@@ -15,8 +15,16 @@
 
 namespace forebay::walctl {
 
-enum class FileKind { kSegment, kJournal, kManifest, kQuarantine, kOther };
-// "segment", "journal", "manifest", "quarantine", "other".
+enum class FileKind {
+  kSegment,
+  kJournal,
+  kManifest,
+  kLedger,
+  kDeadLetter,  // whatever lies in a directory of dlq/
+  kQuarantine,
+  kOther,
+};
+// "segment", "journal", "manifest", "ledger", "dead-letter", "quarantine", "other".
 std::string_view Name(FileKind kind);
 
 // By the first bytes and the name, wherever the file lies. Errors: those of opening and reading.
@@ -38,9 +46,9 @@ struct FileEntry {
 // One file. Errors: kNotFound when it is gone.
 Result<FileEntry> Describe(io::FileSystem& fs, const std::string& path);
 
-// All files of a data directory (its journal/, segments/, batches/ and quarantine/), or of a folder
-// of segments when it has none of these. Ordered by kind, then path. Errors: kNotFound when
-// `directory` does not exist; those of listing.
+// All files of a data directory (its journal/, segments/, batches/, ledger/, quarantine/ and dlq/),
+// or of a folder of segments when it has none of these. Ordered by kind, then path. Errors:
+// kNotFound when `directory` does not exist; those of listing.
 Result<std::vector<FileEntry>> ListDirectory(io::FileSystem& fs, const std::string& directory);
 
 // The paths alone, in the same order.
@@ -61,6 +69,10 @@ struct Totals {
   uint64_t journals = 0;
   uint64_t journal_bytes = 0;
   uint64_t manifests = 0;
+  uint64_t ledgers = 0;
+  uint64_t ledger_bytes = 0;
+  uint64_t dead_letters = 0;  // files
+  uint64_t dead_letter_bytes = 0;
   uint64_t quarantined = 0;
   uint64_t quarantined_bytes = 0;
   uint64_t unreadable = 0;  // entries with a problem

@@ -291,6 +291,8 @@ Result<std::vector<std::string>> FindSegments(io::FileSystem& fs, const std::str
   for (const std::string& path : paths) {
     const auto name = wal::ParseSegmentName(BaseName(path));
     if (!name.ok()) continue;
+    FOREBAY_ASSIGN_OR_RETURN(const FileKind kind, DetectKind(fs, path));
+    if (kind == FileKind::kDeadLetter) continue;
     const std::string key = wal::SegmentKey(*name);
     if (key == table || name->database + "_" + name->table == table) {
       found.emplace_back(name->id, path);

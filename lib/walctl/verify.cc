@@ -129,6 +129,8 @@ Result<VerifyReport> VerifyFile(io::FileSystem& fs, const std::string& path) {
     case FileKind::kManifest:
       FOREBAY_RETURN_IF_ERROR(VerifyManifest(fs, report));
       break;
+    case FileKind::kLedger:
+    case FileKind::kDeadLetter:
     case FileKind::kQuarantine:
     case FileKind::kOther:
       break;

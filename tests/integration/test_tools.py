@@ -156,3 +156,38 @@ def test_version_names_compiler_and_libraries(make_forebay):
     assert text.returncode == 0 and text.stdout.startswith("forebay ")
     document = json.loads(node.run("version", "--json").stdout)
     assert document["libraries"]["Boost"].startswith("1.") and document["compiler"]
+
+
+def test_quarantine_is_listed_copied_and_dropped_beside_a_daemon(live):
+    folder = live.data / "quarantine"
+    for name in ("one.wal.8", "two.wal.8"):
+        (folder / name).write_bytes(b"x" * 5000)
+        (folder / f"{name}.reason").write_text("bad crc\n")
+    listed = json.loads(wal(live, "quarantine", "ls", "--dir", live.data, "--json", directory=False).stdout)
+    assert [(item["name"], item["bytes"], item["reason"]) for item in listed] == [
+        ("one.wal.8", 5000, "bad crc"), ("two.wal.8", 5000, "bad crc")]
+
+    def run(*arguments):
+        return live.run("wal", "quarantine", *arguments, "--dir", live.data)
+
+    assert "2 items" in run("ls").stdout
+    copies = live.folder / "copies"
+    assert run("export", "--all", "--out", copies).returncode == 0
+    assert (copies / "two.wal.8").read_bytes() == b"x" * 5000 and (copies / "two.wal.8.reason").exists()
+    unknown = run("drop", "three")
+    assert unknown.returncode == 1 and "forebay wal quarantine ls" in unknown.stderr
+    unsure = run("drop", "--all")
+    assert unsure.returncode == 1 and "--yes" in unsure.stderr and (folder / "one.wal.8").exists()
+    assert run("drop", "one.wal.8").returncode == 0
+    young = run("drop", "--older-than", "1h", "--yes")
+    assert young.returncode == 0 and (folder / "two.wal.8").exists()
+    with live.admin() as client:
+        assert client.post("/-/audit").status == 200
+    assert live.metric("forebay_quarantine_files") == 1
+    assert live.metric("forebay_quarantine_bytes") == 5000
+    assert live.metric("forebay_disk_files", **{"class": "quarantine"}) == 2
+    assert run("drop", "--all", "--yes").returncode == 0
+    with live.admin() as client:
+        assert client.post("/-/audit").status == 200
+    assert live.metric("forebay_quarantine_bytes") == 0
+    assert live.metric("forebay_disk_bytes", **{"class": "quarantine"}) == 0

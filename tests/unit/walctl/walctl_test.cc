@@ -11,11 +11,13 @@
 #include "table/series_table.h"
 #include "wal/batch_manifest.h"
 #include "wal/journal_writer.h"
+#include "wal/request_ledger.h"
 #include "wal/segment_name.h"
 #include "wal/segment_writer.h"
 #include "wal/series_block.h"
 #include "walctl/format.h"
 #include "walctl/inventory.h"
+#include "walctl/quarantine.h"
 #include "walctl/rows.h"
 #include "walctl/verify.h"
 
@@ -328,6 +330,88 @@ TEST_CASE(
   REQUIRE(io::WriteFileDurably(fs, "data/segments/Metrics_Cpu_other_1.wal", "ADXWAL").ok());
   CHECK(FindSegments(fs, "data", "Metrics_Cpu").error().code() == ErrorCode::kInvalidArgument);
   CHECK(FindSegments(fs, "data", "Metrics_Cpu_2cawzsrvl4mw4").value() == want);
+}
+
+TEST_CASE("wal ls: the ledger and dead letters are listed, and dead letters are no segments") {
+  io::MemoryFileSystem fs;
+  MakeDirectories(fs);
+  REQUIRE(fs.CreateDirectories("data/ledger").ok());
+  REQUIRE(fs.CreateDirectories("data/dlq/batch").ok());
+  REQUIRE(io::WriteFileDurably(fs, "data/ledger/1f.ids", wal::kLedgerMagic).ok());
+  WriteSeriesSegment(fs, "Cpu", kId, 3);
+  const std::string letter = "data/dlq/batch/" + Path("Cpu", kId).substr(14);
+  REQUIRE(fs.Rename(Path("Cpu", kId), letter).ok());
+  WriteSeriesSegment(fs, "Cpu", kId + 1, 1);
+  const auto entries = ListDirectory(fs, "data");
+  REQUIRE(entries.ok());
+  REQUIRE(entries->size() == 3);
+  CHECK((*entries)[1].kind == FileKind::kLedger);
+  CHECK((*entries)[2].kind == FileKind::kDeadLetter);
+  CHECK((*entries)[2].path == letter);
+  CHECK((*entries)[2].rows.value_or(0) > 0);
+  CHECK((*entries)[2].problem.empty());
+  const Totals totals = Summarize(*entries);
+  CHECK(totals.all.segments == 1);
+  CHECK(totals.ledgers == 1);
+  CHECK(totals.dead_letters == 1);
+  CHECK(FindSegments(fs, "data", "Metrics_Cpu").value() ==
+        std::vector<std::string>{Path("Cpu", kId + 1)});
+}
+
+TEST_CASE("wal quarantine: items are listed with reasons and ages, copied, and dropped") {
+  io::MemoryFileSystem fs;
+  MakeDirectories(fs);
+  for (const char* name : {"b", "a", "c"}) {
+    const std::string path = std::string("data/quarantine/") + name;
+    REQUIRE(io::WriteFileDurably(fs, path, "junk").ok());
+    REQUIRE(io::WriteFileDurably(fs, path + ".reason", "bad \"crc\"\n").ok());
+  }
+  REQUIRE(fs.Remove("data/quarantine/c.reason").ok());
+  // A file that was moved here has an old time; the reason's is when it came.
+  const auto modified = [](const std::string& path) -> std::optional<UnixMillis> {
+    if (path == "data/quarantine/c") return std::nullopt;
+    return UnixMillis{path == "data/quarantine/a.reason" ? 1000 : 5000};
+  };
+  const auto items = ListQuarantine(fs, "data", modified);
+  REQUIRE(items.ok());
+  REQUIRE(items->size() == 3);
+  CHECK((*items)[0].name == "a");
+  CHECK((*items)[0].bytes == 4);
+  CHECK((*items)[0].reason == "bad \"crc\"");
+  CHECK((*items)[0].since == UnixMillis{1000});
+  CHECK((*items)[2].reason.empty());
+  CHECK(FormatQuarantineJson({(*items)[0]}) ==
+        R"([{"name":"a","path":"data/quarantine/a","bytes":4,)"
+        R"("since":"1970-01-01T00:00:01Z","reason":"bad \"crc\""}])"
+        "\n");
+  CHECK(ListQuarantine(fs, "nowhere", modified).error().code() == ErrorCode::kNotFound);
+
+  CHECK(SelectItems(*items, {}).error().code() == ErrorCode::kInvalidArgument);
+  QuarantineSelection unknown;
+  unknown.names = {"a", "z"};
+  CHECK(SelectItems(*items, unknown).error().code() == ErrorCode::kNotFound);
+  QuarantineSelection old;
+  old.before = UnixMillis{5000};
+  const auto selected = SelectItems(*items, old);
+  REQUIRE(selected.ok());
+  REQUIRE(selected->size() == 1);
+  CHECK((*selected)[0].name == "a");
+
+  REQUIRE(fs.CreateDirectories("copies").ok());
+  CHECK(ExportItem(fs, (*items)[0], "copies").ok());
+  CHECK(*fs.Contents("copies/a") == "junk");
+  CHECK(*fs.Contents("copies/a.reason") == "bad \"crc\"\n");
+  CHECK(ExportItem(fs, (*items)[0], "copies").error().code() == ErrorCode::kAlreadyExists);
+  CHECK(*fs.Contents("copies/a") == "junk");
+  fs.FailNth(io::FileOperation::kSyncData, 1, Error(ErrorCode::kNoSpace, "full"));
+  CHECK_FALSE(ExportItem(fs, (*items)[1], "copies").ok());
+  CHECK_FALSE(*fs.Exists("copies/b"));
+
+  CHECK(DropItem(fs, (*items)[0]).ok());
+  CHECK(DropItem(fs, (*items)[0]).ok());
+  CHECK_FALSE(*fs.Exists("data/quarantine/a"));
+  CHECK_FALSE(*fs.Exists("data/quarantine/a.reason"));
+  CHECK(ListQuarantine(fs, "data", modified)->size() == 2);
 }
 
 TEST_CASE("csv record: quotes, commas, line breaks and doubled quotes are taken as RFC 4180 says") {
