@@ -95,6 +95,9 @@ void Node::AddMetrics() {
     });
   };
   store("forebay_wal_segments", "Sealed segments on disk.", &wal::StoreTotals::segments);
+  store("forebay_wal_unreadable_segments",
+        "Files named as segments in which nothing could be read at start; they are left alone.",
+        &wal::StoreTotals::unreadable);
   store("forebay_wal_segment_bytes", "Bytes of the sealed segments on disk.",
         &wal::StoreTotals::file_bytes);
   store("forebay_wal_segment_row_bytes",

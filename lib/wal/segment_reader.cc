@@ -114,6 +114,8 @@ std::string_view Name(DamageReason reason) {
       return "undecodable block";
     case DamageReason::kZeros:
       return "zeros inside";
+    case DamageReason::kBadMagic:
+      return "bad magic";
   }
   return "unknown";
 }
@@ -130,23 +132,32 @@ Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(io::FileSystem& fs,
                                                            const std::string& path,
                                                            SegmentReaderOptions options) {
   FOREBAY_ASSIGN_OR_RETURN(auto file, fs.Open(path, io::OpenMode::kRead));
-  return FromFile(std::move(file), path, options);
+  return FromFile(std::move(file), path, options, /*magic_may_be_damaged=*/true);
 }
 
 Result<std::unique_ptr<SegmentReader>> SegmentReader::OpenBytes(std::span<const char> bytes,
                                                                 SegmentReaderOptions options) {
-  return FromFile(std::make_unique<BytesFile>(bytes), "segment", options);
+  return FromFile(std::make_unique<BytesFile>(bytes), "segment", options,
+                  /*magic_may_be_damaged=*/false);
 }
 
 Result<std::unique_ptr<SegmentReader>> SegmentReader::FromFile(std::unique_ptr<io::File> file,
                                                                std::string path,
-                                                               SegmentReaderOptions options) {
+                                                               SegmentReaderOptions options,
+                                                               bool magic_may_be_damaged) {
   FOREBAY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   if (size < kSegmentMagic.size()) return NotASegment(path);
   std::unique_ptr<SegmentReader> reader(
       new SegmentReader(std::move(file), std::move(path), size, options));
   FOREBAY_ASSIGN_OR_RETURN(const auto magic, reader->Fetch(0, kSegmentMagic.size()));
-  if (!IsMagic(magic)) return NotASegment(reader->path_);
+  if (IsMagic(magic)) return reader;
+  if (!magic_may_be_damaged) return NotASegment(reader->path_);
+  // A file that holds a good frame is a segment whose first bytes are damaged.
+  FOREBAY_ASSIGN_OR_RETURN(const auto found, reader->FindFrame(kSegmentMagic.size(), size));
+  if (!found) return NotASegment(reader->path_);
+  reader->position_ = 0;
+  reader->AddDamage(*found, DamageReason::kBadMagic);
+  reader->position_ = *found;
   return reader;
 }
 

@@ -38,6 +38,7 @@ enum class DamageReason {
   kBadCrc,       // the bytes are not those that were written
   kUndecodable,  // the CRC is right, the S2 block is not: written so, or above the limits
   kZeros,        // zeros where a frame should begin, and more data behind them
+  kBadMagic,     // the file does not begin as segments do, and good frames lie behind
 };
 
 // "bad crc" and so on, for logs and quarantine reasons.
@@ -67,10 +68,12 @@ struct SegmentReaderOptions {
 // Threads: one at a time.
 class SegmentReader {
  public:
-  // Errors: kCorruption when the file is not a segment; those of opening and reading.
+  // A damaged magic is damage when a good frame lies behind it. Errors: kCorruption when the file
+  // is not a segment; those of opening and reading.
   static Result<std::unique_ptr<SegmentReader>> Open(io::FileSystem& fs, const std::string& path,
                                                      SegmentReaderOptions options = {});
-  // A segment in memory, which must outlive the reader: the body of a transfer.
+  // A segment in memory, which must outlive the reader: the body of a transfer, whose magic must be
+  // right.
   static Result<std::unique_ptr<SegmentReader>> OpenBytes(std::span<const char> bytes,
                                                           SegmentReaderOptions options = {});
 
@@ -87,7 +90,8 @@ class SegmentReader {
                 SegmentReaderOptions options);
   static Result<std::unique_ptr<SegmentReader>> FromFile(std::unique_ptr<io::File> file,
                                                          std::string path,
-                                                         SegmentReaderOptions options);
+                                                         SegmentReaderOptions options,
+                                                         bool magic_may_be_damaged);
   Result<std::span<const char>> Fetch(uint64_t offset, uint64_t bytes);
   Result<std::span<const char>> FetchSome(uint64_t offset);
   Result<bool> FrameVerifies(uint64_t offset);

@@ -68,6 +68,8 @@ Status SegmentStore::LoadExisting() {
       LogError(
           "segment cannot be read, left alone",
           {{"file", io::JoinPath(directory_, entry.name)}, {"error", info.error().ToString()}});
+      MutexLock lock(mutex_);
+      ++totals_.unreadable;
       continue;
     }
     MutexLock lock(mutex_);
@@ -80,22 +82,25 @@ Status SegmentStore::LoadExisting() {
 Result<SegmentInfo> SegmentStore::Inspect(const SegmentName& name,
                                           const io::DirectoryEntry& entry) const {
   const std::string path = io::JoinPath(directory_, entry.name);
-  FOREBAY_ASSIGN_OR_RETURN(auto summary, ReadSummary(fs_, path));
-  if (!summary) {
+  Result<std::optional<SegmentSummary>> summary = ReadSummary(fs_, path);
+  // A file with a damaged magic may hold good blocks: the scan says.
+  if (!summary.ok() && summary.error().code() != ErrorCode::kCorruption) return summary.error();
+  if (!summary.ok() || !*summary) {
     FOREBAY_ASSIGN_OR_RETURN(summary, ScanSummary(fs_, path, PeekRows));
   }
+  const SegmentSummary& found = **summary;
   SegmentInfo info;
   info.name = name;
   info.file_name = entry.name;
   info.file_bytes = entry.size;
-  info.rows = summary->rows;
-  info.row_bytes = summary->row_bytes;
-  if (summary->has_timestamps()) {
-    info.min_timestamp = summary->min_timestamp;
-    info.max_timestamp = summary->max_timestamp;
+  info.rows = found.rows;
+  info.row_bytes = found.row_bytes;
+  if (found.has_timestamps()) {
+    info.min_timestamp = found.min_timestamp;
+    info.max_timestamp = found.max_timestamp;
   }
-  info.created = summary->created_ms != 0 ? UnixMillis{static_cast<int64_t>(summary->created_ms)}
-                                          : MillisOf(name.id);
+  info.created = found.created_ms != 0 ? UnixMillis{static_cast<int64_t>(found.created_ms)}
+                                       : MillisOf(name.id);
   info.known_since = clock_.Monotonic();
   return info;
 }

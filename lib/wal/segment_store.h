@@ -70,6 +70,7 @@ struct StoreTotals {
   uint64_t file_bytes = 0;
   uint64_t rows = 0;
   uint64_t row_bytes = 0;
+  uint64_t unreadable = 0;  // found at start and left alone: nothing in them could be read
 };
 
 class SegmentStore {

@@ -215,12 +215,22 @@ TEST_CASE_METHOD(Fixture,
 TEST_CASE_METHOD(Fixture, "batch reader: a file that is no segment is damage, not the end") {
   const std::string good = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}});
   const std::string bad = maker.Write("Cpu", 2, {{2, "h", {1}, {1}}});
-  REQUIRE(fs.Overwrite("segments/" + bad, 0, "BADMAGIC").ok());
+  REQUIRE(fs.Replace("segments/" + bad, "something else, of whatever length").ok());
   auto reader = Open({good, bad});
   CHECK(*reader->Next() == RunKind::kSeries);
   CHECK(*reader->Next() == RunKind::kEnd);
   CHECK(reader->stats().damaged_ranges == 1);
   CHECK(*fs.Exists("quarantine/" + bad + ".0"));
+}
+
+TEST_CASE_METHOD(Fixture, "batch reader: a damaged magic costs no row and goes to quarantine") {
+  const std::string bad = maker.Write("Cpu", 2, {{2, "h", {1}, {1}}});
+  REQUIRE(fs.Overwrite("segments/" + bad, 0, "BADMAGIC").ok());
+  auto reader = Open({bad});
+  CHECK(*reader->Next() == RunKind::kSeries);
+  CHECK(*reader->Next() == RunKind::kEnd);
+  CHECK(reader->stats().damaged_ranges == 1);
+  CHECK(*fs.Contents("quarantine/" + bad + ".0") == "BADMAGIC");
 }
 
 TEST_CASE_METHOD(Fixture,

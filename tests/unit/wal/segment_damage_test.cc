@@ -117,6 +117,34 @@ TEST_CASE("segment reader: a flipped bit anywhere loses the block that it is in 
   }
 }
 
+TEST_CASE("segment reader: damage in the magic of a file costs no block, in bytes it is refused") {
+  const Sample sample = MakeSegment(6);
+  for (const size_t until : {size_t{1}, size_t{6}, sample.offsets[0], sample.offsets[0] + 3}) {
+    std::string bytes = sample.bytes;
+    for (size_t at = 0; at < until; ++at) bytes[at] = static_cast<char>(bytes[at] ^ 0x55);
+    INFO(until << " bytes damaged");
+    CHECK_FALSE(Read(bytes).has_value());
+    io::MemoryFileSystem fs;
+    REQUIRE(io::WriteFileDurably(fs, "a", bytes).ok());
+    auto reader = SegmentReader::Open(fs, "a");
+    REQUIRE(reader.ok());
+    std::vector<std::string> values;
+    while (true) {
+      const auto block = (*reader)->Next();
+      REQUIRE(block.ok());
+      if (!block->has_value()) break;
+      values.emplace_back((*block)->payload.begin(), (*block)->payload.end());
+    }
+    const size_t first = until > sample.offsets[0] ? 1 : 0;
+    CHECK(values == std::vector<std::string>(sample.values.begin() + static_cast<ptrdiff_t>(first),
+                                             sample.values.end()));
+    REQUIRE((*reader)->damage().size() == 1);
+    CHECK((*reader)->damage()[0].offset == 0);
+    CHECK((*reader)->damage()[0].length == sample.offsets[first]);
+    CHECK((*reader)->damage()[0].reason == DamageReason::kBadMagic);
+  }
+}
+
 TEST_CASE("segment reader: a file cut at any length keeps every whole block") {
   const Sample sample = MakeSegment(6);
   for (size_t size = 0; size <= sample.bytes.size(); ++size) {

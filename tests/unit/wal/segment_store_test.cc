@@ -64,6 +64,7 @@ TEST_CASE_METHOD(Fixture, "segment store: loads by summary, scans what has none,
   CHECK(backlog[0].segments[1].min_timestamp == 5);
   CHECK(backlog[0].segments[1].created.value == 1'793'491'200'000);
   CHECK(store.Totals().segments == 2);
+  CHECK(store.Totals().unreadable == 1);
   CHECK(store.Totals().rows == 7);
   CHECK(store.PendingRows().at("Metrics") == 7);
   CHECK(*fs.Exists("segments/notes.txt"));
