@@ -2,8 +2,10 @@
 // test can say of each sample where it is. Used by the WAL's unit and model tests.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
@@ -35,16 +37,29 @@ struct TestSample {
   uint64_t value = 0;
 };
 
+inline constexpr size_t kTestSampleBytes = 20;
+
 inline std::string EncodeBody(const std::vector<TestSample>& samples) {
-  std::string body(samples.size() * sizeof(TestSample), '\0');
-  if (!samples.empty()) std::memcpy(body.data(), samples.data(), body.size());
+  std::string body(samples.size() * kTestSampleBytes, '\0');
+  char* out = body.data();
+  for (const TestSample& sample : samples) {
+    std::memcpy(out, &sample.series, 4);
+    std::memcpy(out + 4, &sample.timestamp, 8);
+    std::memcpy(out + 12, &sample.value, 8);
+    out += kTestSampleBytes;
+  }
   return body;
 }
 
 inline std::vector<TestSample> DecodeBody(std::span<const char> body) {
-  std::vector<TestSample> samples(body.size() / sizeof(TestSample));
-  if (!samples.empty())
-    std::memcpy(samples.data(), body.data(), samples.size() * sizeof(TestSample));
+  std::vector<TestSample> samples(body.size() / kTestSampleBytes);
+  const char* in = body.data();
+  for (TestSample& sample : samples) {
+    std::memcpy(&sample.series, in, 4);
+    std::memcpy(&sample.timestamp, in + 4, 8);
+    std::memcpy(&sample.value, in + 12, 8);
+    in += kTestSampleBytes;
+  }
   return samples;
 }
 
@@ -53,8 +68,10 @@ using ValueCounts = std::map<uint64_t, int>;
 
 class WalHarness final : public wal::ReplayHandler {
  public:
-  explicit WalHarness(io::FileSystem& fs, wal::WalOptions options = {})
-      : fs_(fs), options_(std::move(options)) {
+  // clock: outlives the harness; null: the system's.
+  explicit WalHarness(io::FileSystem& fs, wal::WalOptions options = {},
+                      const Clock* clock = nullptr)
+      : fs_(fs), clock_(clock == nullptr ? system_clock_ : *clock), options_(std::move(options)) {
     options_.storage.dir = "data";
     options_.storage.reserve = {0};
   }
@@ -92,45 +109,54 @@ class WalHarness final : public wal::ReplayHandler {
   // For the next Open.
   void set_quarantine_bytes(uint64_t bytes) { quarantine_bytes_ = bytes; }
   void set_ledger_window(std::chrono::milliseconds window) { ledger_window_ = window; }
+  // How many tables the series are spread over.
+  void set_tables(uint32_t tables) { tables_ = tables; }
+  // Sees every record with its status, on the thread that completes it, before the sender does.
+  void set_on_done(std::function<void(const wal::PendingRecord&)> on_done) {
+    on_done_ = std::move(on_done);
+  }
 
-  // As a receiver does: writes the request unless the ledger knows it. OK: acknowledged.
+  // A request: its samples, and the indexes of those that are refused, ascending.
+  struct Request {
+    std::vector<TestSample> samples;
+    std::vector<uint32_t> refused;
+  };
+
+  // As a receiver does: writes the requests unless the ledger knows them, all at once, and waits
+  // for their fates. OK: acknowledged.
+  std::vector<Status> WriteOnce(const std::vector<Request>& requests) {
+    std::vector<Status> fates(requests.size());
+    std::vector<std::unique_ptr<Pending>> pending(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      std::string body = EncodeBody(requests[i].samples);
+      const wal::RequestIdentity identity = wal::IdentityOf({"test", "tenant", "", 0, body});
+      const auto known = ledger_->Begin(identity).state;
+      if (known == wal::RequestLedger::State::kInFlight) {
+        fates[i] = Error(ErrorCode::kUnavailable, "in flight");
+      }
+      if (known != wal::RequestLedger::State::kNew) continue;
+      pending[i] = Start(requests[i], std::move(body), identity);
+    }
+    for (size_t i = 0; i < requests.size(); ++i) {
+      if (pending[i] == nullptr) continue;
+      fates[i] = Finish(requests[i], *pending[i]);
+      if (!fates[i].ok()) ledger_->Abort(pending[i]->record.identity);
+    }
+    return fates;
+  }
   Status WriteOnce(const std::vector<TestSample>& samples) {
-    const std::string body = EncodeBody(samples);
-    const wal::RequestIdentity identity = wal::IdentityOf({"test", "tenant", "", 0, body});
-    if (ledger_->Begin(identity).state != wal::RequestLedger::State::kNew) return {};
-    Status written = Write(samples, identity);
-    if (!written.ok()) ledger_->Abort(identity);
-    return written;
+    return WriteOnce(std::vector<Request>{{samples, {}}}).front();
   }
 
   // Writes one request and waits for its fate. OK: acknowledged. identity: begun in the ledger.
   Status Write(const std::vector<TestSample>& samples, wal::RequestIdentity identity = {}) {
-    auto lease = wal_->Enter();
-    if (!lease.ok()) return Error(lease.error());
-    const std::string body = EncodeBody(samples);
-    wal::PendingRecord record;
-    record.received = clock_.Now();
-    record.tenant = "tenant";
-    record.body = body;
-    record.identity = identity;
-    record.outcome.samples = static_cast<uint32_t>(samples.size());
-    std::promise<void> committed;
-    record.context = &committed;
-    record.done = [](wal::PendingRecord* done) {
-      static_cast<std::promise<void>*>(done->context)->set_value();
-    };
-    wal_->Commit(*lease, &record);
-    committed.get_future().wait();
-    if (!record.status.ok()) return record.status;
-    FOREBAY_RETURN_IF_ERROR(AppendSamples(samples, *lease));
-    if (identity) {
-      ledger_->Finish({identity, record.received, record.outcome}, lease->sequence());
-    }
-    return {};
+    const Request request{samples, {}};
+    const auto pending = Start(request, EncodeBody(samples), identity);
+    return Finish(request, *pending);
   }
 
   Status Replay(const wal::ReplayedRecord& record, wal::GenerationLease& lease) override {
-    return AppendSamples(DecodeBody(record.body), lease);
+    return AppendSamples(DecodeBody(record.body), record.refused, lease);
   }
 
   Status Flush() { return wal_->Flush(clock_.Monotonic() + std::chrono::seconds(20)); }
@@ -170,16 +196,64 @@ class WalHarness final : public wal::ReplayHandler {
   table::SeriesTable& series() { return *series_; }
 
  private:
-  Status AppendSamples(const std::vector<TestSample>& samples, wal::GenerationLease& lease) {
+  struct Pending {
+    Result<wal::GenerationLease> lease{wal::GenerationLease()};
+    std::string body;
+    wal::PendingRecord record;
+    std::promise<void> committed;
+    WalHarness* harness = nullptr;
+  };
+
+  std::unique_ptr<Pending> Start(const Request& request, std::string body,
+                                 wal::RequestIdentity identity) {
+    auto pending = std::make_unique<Pending>();
+    pending->harness = this;
+    pending->body = std::move(body);
+    wal::PendingRecord& record = pending->record;
+    record.received = clock_.Now();
+    record.tenant = "tenant";
+    record.body = pending->body;
+    record.refused = request.refused;
+    record.identity = identity;
+    record.outcome.samples = static_cast<uint32_t>(request.samples.size());
+    record.context = pending.get();
+    record.done = [](wal::PendingRecord* done) {
+      auto* self = static_cast<Pending*>(done->context);
+      if (self->harness->on_done_) self->harness->on_done_(*done);
+      self->committed.set_value();
+    };
+    pending->lease = wal_->Enter();
+    if (pending->lease.ok()) wal_->Commit(*pending->lease, &record);
+    return pending;
+  }
+
+  Status Finish(const Request& request, Pending& pending) {
+    if (!pending.lease.ok()) return Error(pending.lease.error());
+    pending.committed.get_future().wait();
+    const wal::PendingRecord& record = pending.record;
+    if (!record.status.ok()) return record.status;
+    FOREBAY_RETURN_IF_ERROR(AppendSamples(request.samples, request.refused, *pending.lease));
+    if (record.identity) {
+      ledger_->Finish({record.identity, record.received, record.outcome},
+                      pending.lease->sequence());
+    }
+    pending.lease->Release();
+    return {};
+  }
+
+  Status AppendSamples(const std::vector<TestSample>& samples, std::span<const uint32_t> refused,
+                       wal::GenerationLease& lease) {
     std::vector<table::SeriesRef> refs;
     std::vector<int64_t> timestamps;
     std::vector<uint64_t> values;
-    for (const TestSample& sample : samples) {
+    for (size_t i = 0; i < samples.size(); ++i) {
+      const TestSample& sample = samples[i];
+      if (std::binary_search(refused.begin(), refused.end(), static_cast<uint32_t>(i))) continue;
       const std::string name = "s" + std::to_string(sample.series);
       const table::SeriesKey key = series_->HashKey(name, 0);
       table::SeriesRef ref = series_->Find(key);
       if (ref == table::kUnknownSeries) {
-        const std::string table_name = "T" + std::to_string(sample.series % 5);
+        const std::string table_name = "T" + std::to_string(sample.series % tables_);
         FOREBAY_ASSIGN_OR_RETURN(
             const table::TableId table,
             registry_->Intern("Db", table_name, table::DefaultMetricsSchema()));
@@ -216,8 +290,11 @@ class WalHarness final : public wal::ReplayHandler {
   }
 
   io::FileSystem& fs_;
-  SystemClock clock_;
+  const SystemClock system_clock_;
+  const Clock& clock_;
   wal::WalOptions options_;
+  std::function<void(const wal::PendingRecord&)> on_done_;
+  uint32_t tables_ = 5;
   uint64_t quarantine_bytes_ = wal::kDefaultQuarantineBytes;
   std::unique_ptr<wal::DiskAccount> account_;
   std::unique_ptr<wal::AccountedFileSystem> accounted_;
