@@ -1,5 +1,7 @@
 #include "http/server.h"
 
+#include <fmt/core.h>
+
 #include "base/check.h"
 #include "http/internal/connection.h"
 #include "http/internal/io_thread.h"
@@ -18,6 +20,10 @@ void Exchange::Respond(Response response) { connection_.Respond(std::move(respon
 
 std::optional<Response> Handler::Admit(const RequestHead&) { return std::nullopt; }
 void Handler::Abandoned(const RequestHead&) {}
+std::optional<Response> Handler::Grown(const RequestHead&, uint64_t) { return std::nullopt; }
+Response Handler::TooLarge(const RequestHead&, ByteCount limit) {
+  return Response::Text(413, fmt::format("request body larger than {}", FormatByteCount(limit)));
+}
 std::optional<ByteCount> Handler::body_limit() const { return std::nullopt; }
 
 Result<std::unique_ptr<Server>> Server::Create(ServerOptions options) {

@@ -95,6 +95,14 @@ class Handler {
   // or the server stopped. Give back what Admit() reserved. Threads: any io thread.
   virtual void Abandoned(const RequestHead& head);
 
+  // Of a body that Admit() let in `bytes` have come, and there is more. An answer given here ends
+  // it: Abandoned() follows, the answer is sent, the connection closed. Threads: any io thread.
+  virtual std::optional<Response> Grown(const RequestHead& head, uint64_t bytes);
+
+  // The answer to a body above body_limit(): by Content-Length before Admit(), or a chunked one
+  // after Abandoned(). The default is a 413 that names the limit. Threads: any io thread.
+  virtual Response TooLarge(const RequestHead& head, ByteCount limit);
+
   // The largest body of this handler's routes; none: config http.max_body.
   virtual std::optional<ByteCount> body_limit() const;
 };
@@ -116,6 +124,7 @@ struct ServerStats {
   uint64_t responses[6] = {};           // by status class: [2] counts 2xx
   uint64_t bytes_received = 0;
   uint64_t bytes_sent = 0;
+  uint64_t idle_buffer_bytes = 0;  // now: buffers of connections that are between requests
 };
 
 struct ServerOptions {

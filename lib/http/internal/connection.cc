@@ -39,7 +39,7 @@ Connection::Connection(IoThread& thread, asio::ip::tcp::socket socket, std::stri
   exchange_.head_.tls_ = tls_.has_value();
 }
 
-Connection::~Connection() = default;
+Connection::~Connection() { UseBuffer(); }
 
 void Connection::SetDeadline(std::chrono::milliseconds from_now) { deadline_ = Now() + from_now; }
 
@@ -116,6 +116,7 @@ void Connection::OnRead(const error_code& error, size_t bytes) {
   if (error) {
     if (error == asio::error::operation_aborted && interrupt != Interrupt::kNone) {
       if (interrupt == Interrupt::kTimeout) return OnInterrupted();
+      UseBuffer();
       reader_.ReleaseBuffer();
       return Read();
     }
@@ -132,7 +133,35 @@ void Connection::OnInterrupted() {
        AfterWrite::kClose);
 }
 
+// A large body that came once must not stay with every connection that had one.
+void Connection::KeepBuffer() {
+  const uint64_t idle = counters_.idle_buffers.value();
+  if (reader_.capacity() > kFirstBuffer && idle + reader_.capacity() > kMaxIdleBuffers) {
+    reader_.Shrink();
+  }
+  kept_ = reader_.capacity();
+  counters_.idle_buffers.Add(kept_);
+}
+
+void Connection::UseBuffer() {
+  if (kept_ != 0) counters_.idle_buffers.Subtract(std::exchange(kept_, 0));
+}
+
+bool Connection::RefuseGrown() {
+  if (state_ != State::kBody) return false;
+  const uint64_t bytes = reader_.body_bytes_here();
+  if (bytes <= grown_) return false;
+  grown_ = bytes;
+  auto refusal = handler_->Grown(exchange_.head_, bytes);
+  if (!refusal) return false;
+  counters_.refused_early.Add();
+  AbandonRequest();
+  Send(std::move(*refusal), AfterWrite::kClose);
+  return true;
+}
+
 void Connection::Advance() {
+  UseBuffer();
   for (;;) {
     switch (reader_.Next()) {
       case RequestReader::Event::kNeedMore:
@@ -140,6 +169,8 @@ void Connection::Advance() {
           state_ = State::kHead;
           SetDeadline(limits_.header_timeout);
         }
+        if (RefuseGrown()) return;
+        if (state_ == State::kIdle || state_ == State::kHead) KeepBuffer();
         return Read();
       case RequestReader::Event::kHead:
         if (!OnHead()) return;
@@ -205,7 +236,7 @@ bool Connection::OnHead() {
   const ByteCount limit = target.handler->body_limit().value_or(limits_.max_body);
   if (head.content_length().value_or(0) > limit.value) {
     counters_.refused_early.Add();
-    Refuse(Response::Text(413, fmt::format("request body larger than {}", FormatByteCount(limit))));
+    Refuse(target.handler->TooLarge(head, limit));
     return false;
   }
   if (auto refusal = target.handler->Admit(head)) {
@@ -215,6 +246,7 @@ bool Connection::OnHead() {
   }
   handler_ = target.handler;
   admitted_ = true;
+  grown_ = 0;
   FOREBAY_CHECK(reader_.SetBodyLimit(limit.value));
   const bool expects =
       head.version() >= 11 && reader_.body_bytes_missing() > 0 && head.Header("Expect").has_value();
@@ -243,8 +275,11 @@ void Connection::OnReaderError() {
   } else {
     counters_.malformed.Add();
   }
+  const bool too_large = admitted_ && reader_.error_status() == 413;
   AbandonRequest();
-  Send(Response::Text(reader_.error_status(), std::string(reader_.error_text())),
+  Send(too_large
+           ? handler_->TooLarge(exchange_.head_, handler_->body_limit().value_or(limits_.max_body))
+           : Response::Text(reader_.error_status(), std::string(reader_.error_text())),
        AfterWrite::kClose);
 }
 
@@ -403,6 +438,7 @@ void Connection::AbandonRequest() {
 
 void Connection::Close() {
   AbandonRequest();
+  UseBuffer();
   state_ = State::kClosed;
   deadline_ = MonotonicTime::max();
   error_code ignored;

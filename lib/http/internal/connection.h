@@ -87,6 +87,11 @@ class Connection {
   // Ends at once; tells the handler when it has admitted the request.
   void Close();
   void AbandonRequest();
+  // The buffer belongs to a request from now on, or to none.
+  void UseBuffer();
+  void KeepBuffer();
+  // The body has come further. True: an answer is being written.
+  bool RefuseGrown();
   void SetDeadline(std::chrono::milliseconds from_now);
 
   IoThread& thread_;
@@ -110,6 +115,8 @@ class Connection {
   MonotonicTime deadline_ = MonotonicTime::max();
   MonotonicTime idle_since_{};
   uint64_t linger_left_ = 0;
+  uint64_t kept_ = 0;   // bytes of the buffer that are counted as idle
+  uint64_t grown_ = 0;  // bytes of the body that the handler knows of
 
   Response response_;
   std::string out_head_;

@@ -42,6 +42,7 @@ class Counter {
 struct alignas(64) Counters {
   Counter accepted, refused, accept_errors, tls_failures, requests, in_flight, malformed;
   Counter unauthenticated, refused_early, abandoned, timeouts, bytes_received, bytes_sent;
+  Counter idle_buffers;
   Counter responses[6];
 };
 

@@ -32,18 +32,34 @@ void RequestReader::Reserve(size_t total) {
   if (total <= capacity_) {
     std::memmove(data_.get(), data_.get() + start_, held);
   } else {
-    const size_t wanted = (total + kGrain - 1) / kGrain * kGrain;
-    std::unique_ptr<char[]> larger(new char[wanted]);  // left uninitialised on purpose
-    if (held > 0) std::memcpy(larger.get(), data_.get() + start_, held);
-    data_ = std::move(larger);
-    capacity_ = wanted;
+    return MoveTo((total + kGrain - 1) / kGrain * kGrain);
   }
+  RebaseToFront();
+}
+
+void RequestReader::MoveTo(size_t capacity) {
+  const size_t held = end_ - start_;
+  std::unique_ptr<char[]> data(new char[capacity]);  // left uninitialised on purpose
+  if (held > 0) std::memcpy(data.get(), data_.get() + start_, held);
+  data_ = std::move(data);
+  capacity_ = capacity;
+  RebaseToFront();
+}
+
+void RequestReader::RebaseToFront() {
   head_end_ -= std::min(head_end_, start_);
   body_end_ -= std::min(body_end_, start_);
   parsed_ -= start_;
-  end_ = held;
+  end_ -= start_;
   start_ = 0;
   head_.base_ = data_.get();
+}
+
+void RequestReader::Shrink() {
+  FOREBAY_CHECK(state_ == State::kHead);
+  if (start_ == end_) return ReleaseBuffer();
+  const size_t wanted = std::max(kFirstBuffer, (end_ - start_ + kGrain - 1) / kGrain * kGrain);
+  if (wanted < capacity_) MoveTo(wanted);
 }
 
 std::span<char> RequestReader::Prepare() {
@@ -231,6 +247,10 @@ void RequestReader::DropBuffered() {
 
 std::span<const char> RequestReader::body() const {
   return {data_.get() + head_end_, body_end_ - head_end_};
+}
+
+uint64_t RequestReader::body_bytes_here() const {
+  return state_ == State::kLengthBody ? end_ - head_end_ : body_end_ - head_end_;
 }
 
 uint64_t RequestReader::body_bytes_missing() const {

@@ -59,6 +59,8 @@ class RequestReader {
   void DropBuffered();
 
   std::span<const char> body() const;
+  // Bytes of the body that are here, while it is being read.
+  uint64_t body_bytes_here() const;
   // Of the complete head: what the sender asked for by version and Connection.
   bool keep_alive() const { return keep_alive_; }
   // True when a part of a head has been read.
@@ -71,6 +73,8 @@ class RequestReader {
   size_t capacity() const { return capacity_; }
   // Gives the buffer back; only when nothing is buffered.
   void ReleaseBuffer();
+  // Between requests: gives back what the bytes that are buffered do not need.
+  void Shrink();
 
  private:
   enum class State { kHead, kHeadDone, kLengthBody, kChunkedBody, kSkip, kDone, kFailed };
@@ -80,6 +84,9 @@ class RequestReader {
   Event Fail(int status, std::string_view text);
   // Makes room for `total` bytes from start_ on.
   void Reserve(size_t total);
+  // Puts what is held to the front of a buffer of so many bytes.
+  void MoveTo(size_t capacity);
+  void RebaseToFront();
 
   RequestHead& head_;
   const size_t max_head_;

@@ -222,6 +222,7 @@ ServerStats ServerImpl::stats() const {
     stats.timeouts += counters.timeouts.value();
     stats.bytes_received += counters.bytes_received.value();
     stats.bytes_sent += counters.bytes_sent.value();
+    stats.idle_buffer_bytes += counters.idle_buffers.value();
     for (size_t i = 0; i < std::size(stats.responses); ++i) {
       stats.responses[i] += counters.responses[i].value();
     }

@@ -38,6 +38,8 @@ inline constexpr size_t kLargeBuffer = 1 << 20;
 inline constexpr std::chrono::milliseconds kLargeBufferIdle{1000};
 inline constexpr size_t kKeptBuffer = 64 << 10;
 inline constexpr std::chrono::milliseconds kKeptBufferIdle{15'000};
+// Buffers of connections between requests, per io thread; beyond it they are given back at once.
+inline constexpr uint64_t kMaxIdleBuffers = 32U << 20;
 // How long StopAccepting() waits for the io threads.
 inline constexpr std::chrono::milliseconds kCloseAcceptorsTimeout{5000};
 

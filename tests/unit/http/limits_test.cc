@@ -64,6 +64,54 @@ TEST_CASE("limits: chunked bodies are cut off at the limit") {
   CHECK(Ask(t.port(), head + "ffffffffffffffff\r\n").status == 413);
   CHECK(Ask(t.port(), head + "1;" + std::string(40'000, 'x')).status == 400);
   CHECK(t.WaitFor([&](const ServerStats&) { return t.echo.abandoned == 3; }));
+  CHECK(t.echo.too_large == 2);
+}
+
+TEST_CASE("limits: a body that is too large is answered by its handler, before it admits any") {
+  TestServer t(DefaultOptions());
+  t.Start();
+  CHECK(Ask(t.port(), Post("/echo", std::string((1 << 20) + 1, 'x')).substr(0, 100)).status == 413);
+  CHECK(t.echo.too_large == 1);
+  CHECK(t.echo.admitted == 0);
+  CHECK(t.echo.abandoned == 0);
+}
+
+TEST_CASE("limits: a chunked body that grows beyond what its handler has room for is cut off") {
+  TestServer t(DefaultOptions());
+  t.echo.grown_limit = 1000;
+  t.Start();
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+  RawClient client(t.port());
+  client.Send(head + "3e8\r\n" + std::string(1000, 'x') + "\r\n");
+  client.Send("1\r\nx\r\n");
+  const RawResponse response = client.Receive();
+  CHECK(response.status == 503);
+  CHECK(response.Header("Retry-After") == "1");
+  CHECK(client.ReceivesEnd());
+  CHECK(t.echo.handled == 0);
+}
+
+TEST_CASE("limits: buffers that idle connections keep are bounded together") {
+  TestServer t(DefaultOptions());
+  t.Start();
+  const std::string request = Post("/echo", std::string(900'000, 'x'));
+  std::vector<std::unique_ptr<RawClient>> clients;
+  // With two io threads: 81 MB kept if all did, 64 MiB allowed.
+  for (int i = 0; i < 90; ++i) {
+    clients.push_back(std::make_unique<RawClient>(t.port()));
+    clients.back()->Send(request);
+    REQUIRE(clients.back()->Receive().status == 200);
+  }
+  CHECK(t.WaitFor([](const ServerStats& stats) { return stats.requests_in_flight == 0; }));
+  CHECK(t.server->stats().idle_buffer_bytes > 0);
+  CHECK(t.server->stats().idle_buffer_bytes <= 64U << 20);
+  // They all go on.
+  for (const auto& client : clients) {
+    client->Send(Post("/echo", "again"));
+    CHECK(client->Receive().status == 200);
+  }
+  clients.clear();
+  CHECK(t.WaitFor([](const ServerStats& stats) { return stats.idle_buffer_bytes == 0; }));
 }
 
 TEST_CASE("limits: a handler's own body limit goes before the port's") {

@@ -26,6 +26,14 @@ void EchoHandler::Handle(Exchange& exchange) {
 }
 
 void EchoHandler::Abandoned(const RequestHead&) { ++abandoned; }
+std::optional<Response> EchoHandler::Grown(const RequestHead&, uint64_t bytes) {
+  if (bytes <= grown_limit) return std::nullopt;
+  return Response::RetryAfter(503, milliseconds(1000), "no room");
+}
+Response EchoHandler::TooLarge(const RequestHead& head, ByteCount largest) {
+  ++too_large;
+  return Handler::TooLarge(head, largest);
+}
 
 void HoldHandler::Handle(Exchange& exchange) {
   const MutexLock lock(mutex_);

@@ -24,12 +24,16 @@ class EchoHandler : public Handler {
   void Handle(Exchange& exchange) override;
   void Abandoned(const RequestHead& head) override;
   std::optional<ByteCount> body_limit() const override { return limit; }
+  std::optional<Response> Grown(const RequestHead& head, uint64_t bytes) override;
+  Response TooLarge(const RequestHead& head, ByteCount limit) override;
 
   std::function<std::optional<Response>(const RequestHead&)> admit;  // set before Start()
   std::optional<ByteCount> limit;
   std::atomic<int> admitted{0};
   std::atomic<int> handled{0};
   std::atomic<int> abandoned{0};
+  std::atomic<int> too_large{0};
+  std::atomic<uint64_t> grown_limit{UINT64_MAX};  // more of a chunked body is answered 503
 };
 
 // Keeps exchanges until the test lets them go from its own thread.
