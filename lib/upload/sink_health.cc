@@ -17,8 +17,32 @@ std::chrono::milliseconds Backoff(const config::Upload& config, uint32_t failure
                                    static_cast<int64_t>(random % static_cast<uint64_t>(ceiling)));
 }
 
-SinkHealth::SinkHealth(const Clock& clock, const config::Upload& config)
-    : clock_(clock), config_(config), random_(std::random_device{}()) {}
+SinkHealth::SinkHealth(const Clock& clock, const config::Upload& config, bool alone)
+    : clock_(clock), config_(config), alone_(alone), random_(std::random_device{}()) {}
+
+// How many tries may run at once.
+uint32_t SinkHealth::Share() const {
+  const uint32_t workers = std::max<uint32_t>(config_.workers, 1);
+  if (!Healthy()) return 1;
+  if (alone_) return workers;
+  return std::max<uint32_t>(Slow() ? workers / 2 : workers - 1, 1);
+}
+
+bool SinkHealth::HasRoom() const {
+  MutexLock lock(mutex_);
+  return status_.in_flight < Share();
+}
+
+bool SinkHealth::Well() const {
+  MutexLock lock(mutex_);
+  return Healthy() && !Slow();
+}
+
+void SinkHealth::End() {
+  FOREBAY_CHECK(status_.in_flight > 0);
+  --status_.in_flight;
+  progress_ = clock_.Monotonic();
+}
 
 SinkHealth::Admission SinkHealth::Admit(uint64_t retry_epoch) {
   MutexLock lock(mutex_);
@@ -38,16 +62,18 @@ SinkHealth::Admission SinkHealth::Admit(uint64_t retry_epoch) {
       admission.closed_by = error_;
       return admission;
     }
+  } else if (status_.in_flight >= Share()) {
+    admission.ask_again = now + kShareWait;
+    return admission;
   }
   admission.admitted = true;
-  ++status_.in_flight;
+  if (status_.in_flight++ == 0) progress_ = now;
   return admission;
 }
 
 bool SinkHealth::Succeeded(uint64_t batches, uint64_t rows) {
   MutexLock lock(mutex_);
-  FOREBAY_CHECK(status_.in_flight > 0);
-  --status_.in_flight;
+  End();
   const bool reopened = !Healthy();
   succeeded_ = true;
   failures_in_a_row_ = 0;
@@ -60,8 +86,7 @@ bool SinkHealth::Succeeded(uint64_t batches, uint64_t rows) {
 
 void SinkHealth::Failed(const Error& error) {
   MutexLock lock(mutex_);
-  FOREBAY_CHECK(status_.in_flight > 0);
-  --status_.in_flight;
+  End();
   ++failures_in_a_row_;
   not_before_ = clock_.Monotonic() + Backoff(config_, failures_in_a_row_, random_());
   error_ = error;
@@ -70,8 +95,7 @@ void SinkHealth::Failed(const Error& error) {
 
 void SinkHealth::Withdrawn() {
   MutexLock lock(mutex_);
-  FOREBAY_CHECK(status_.in_flight > 0);
-  --status_.in_flight;
+  End();
 }
 
 void SinkHealth::NoteError(const Error& error) {

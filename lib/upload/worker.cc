@@ -23,8 +23,8 @@ constexpr std::chrono::seconds kIdleWait{
 }  // namespace
 
 struct UploadPool::Target {
-  Target(std::string db, Sink& s, const Clock& clock, const config::Upload& config)
-      : database(std::move(db)), sink(s), health(clock, config) {}
+  Target(std::string db, Sink& s, const Clock& clock, const config::Upload& config, bool alone)
+      : database(std::move(db)), sink(s), health(clock, config, alone) {}
 
   // How tries of a batch end, by reason of the batch.
   struct Outcomes {
@@ -76,7 +76,8 @@ UploadPool::UploadPool(const config::Upload& config, const std::string& dead_let
       "forebay_quarantine_bytes", "Bytes in the quarantine directory.", metrics::MetricType::kGauge,
       [&quarantine = parts_.quarantine] { return static_cast<double>(quarantine.bytes()); });
   for (const SinkSet::Entry& entry : sinks_.entries()) {
-    auto target = std::make_unique<Target>(entry.database, *entry.sink, parts_.clock, config_);
+    auto target = std::make_unique<Target>(entry.database, *entry.sink, parts_.clock, config_,
+                                           sinks_.entries().size() == 1);
     AddCounters(*target);
     targets_[{entry.database, entry.sink->name()}] = std::move(target);
   }
@@ -148,10 +149,22 @@ std::vector<SinkStatus> UploadPool::SinkStatuses() const {
 }
 
 bool UploadPool::RunOnce(MonotonicTime deadline) {
-  auto batch = parts_.queue.Pop(deadline);
+  auto batch = parts_.queue.Pop(
+      deadline, [this](const wal::BatchManifest& manifest) { return CanTry(manifest); });
   if (!batch) return false;
   Process(*std::move(batch));
   return true;
+}
+
+bool UploadPool::CanTry(const wal::BatchManifest& manifest) const {
+  bool pending = false;
+  for (const wal::ManifestSink& sink : manifest.sinks) {
+    if (sink.state != DeliveryState::kPending) continue;
+    pending = true;
+    const Target* target = Find(manifest.database, sink.name);
+    if (target == nullptr || target->health.HasRoom()) return true;
+  }
+  return !pending;
 }
 
 UploadPool::Target* UploadPool::Find(const std::string& database, const std::string& sink) const {
@@ -197,9 +210,19 @@ void UploadPool::GiveBack(wal::Batch batch, const Tried& tried) {
 }
 
 void UploadPool::TrySinks(wal::Batch& batch, Tried& tried) {
+  // Those that are well first: what hangs must not keep the batch from them.
+  std::vector<wal::ManifestSink*> pending;
   for (wal::ManifestSink& sink : batch.manifest.sinks) {
-    if (sink.state != DeliveryState::kPending) continue;
-    TrySink(batch, sink, tried);
+    if (sink.state == DeliveryState::kPending) pending.push_back(&sink);
+  }
+  std::stable_partition(pending.begin(), pending.end(), [&](const wal::ManifestSink* sink) {
+    const Target* target = Find(batch.manifest.database, sink->name);
+    return target != nullptr && target->health.Well();
+  });
+  for (wal::ManifestSink* sink : pending) {
+    TrySink(batch, *sink, tried);
+    // A worker is free for this sink, while this one goes on to the next.
+    if (pending.size() > 1) parts_.queue.LookAgain();
   }
 }
 

@@ -74,6 +74,8 @@ class UploadPool {
     MonotonicTime ask_again = MonotonicTime::max();
   };
 
+  // False: every sink that still wants the batch has its share of the workers.
+  bool CanTry(const wal::BatchManifest& manifest) const;
   Target* Find(const std::string& database, const std::string& sink) const;
   void AddCounters(Target& target);
   void Process(wal::Batch batch);

@@ -57,11 +57,15 @@ bool BatchQueue::Push(Batch&& batch) {
   return true;
 }
 
-std::optional<Batch> BatchQueue::Pop(MonotonicTime deadline) {
+std::optional<Batch> BatchQueue::Pop(MonotonicTime deadline, const Takes& takes) {
   MutexLock lock(mutex_);
   while (!closed_) {
     const MonotonicTime now = clock_.Monotonic();
-    const auto first = waiting_.begin();
+    auto first = waiting_.begin();
+    while (takes && first != waiting_.end() && first->first.first <= now &&
+           !takes(first->second.manifest)) {
+      ++first;
+    }
     if (first != waiting_.end() && first->first.first <= now) {
       Batch batch = std::move(first->second);
       waiting_.erase(first);
@@ -74,6 +78,11 @@ std::optional<Batch> BatchQueue::Pop(MonotonicTime deadline) {
     (void)changed_.WaitUntil(lock, std::min(deadline, next));
   }
   return std::nullopt;
+}
+
+void BatchQueue::LookAgain() {
+  MutexLock lock(mutex_);
+  changed_.NotifyAll();
 }
 
 void BatchQueue::Defer(Batch&& batch, MonotonicTime not_before, const Error* error) {

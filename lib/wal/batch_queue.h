@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <optional>
@@ -90,8 +91,12 @@ class BatchQueue {
   bool Push(Batch&& batch) EXCLUDES(mutex_);
 
   // Takes the batch that has been due for longest; it then runs. Nullopt: none by the deadline, or
-  // closed.
-  std::optional<Batch> Pop(MonotonicTime deadline) EXCLUDES(mutex_);
+  // closed. takes: says whether a batch can be worked on now; others keep their places. It runs
+  // under the queue's mutex and must not call the queue; LookAgain() when it may say otherwise.
+  using Takes = std::function<bool(const BatchManifest&)>;
+  std::optional<Batch> Pop(MonotonicTime deadline, const Takes& takes = nullptr) EXCLUDES(mutex_);
+  // Whoever waits in Pop asks `takes` again. Finish, Defer and Wake do so too.
+  void LookAgain() EXCLUDES(mutex_);
   // Gives a running batch back, due again at not_before. error: the try failed; null: it was not
   // tried.
   void Defer(Batch&& batch, MonotonicTime not_before, const Error* error) EXCLUDES(mutex_);

@@ -72,5 +72,47 @@ TEST_CASE("sink health: closed after two failures in a row, opened by time, a fl
   }
 }
 
+TEST_CASE("sink health: beside others a sink has all workers but one, half when it is slow") {
+  ManualClock clock{UnixMillis{0}};
+  config::Upload config;
+  config.workers = 6;
+  SinkHealth alone(clock, config);
+  SinkHealth shared(clock, config, false);
+  for (SinkHealth* health : {&alone, &shared}) {
+    REQUIRE(health->Admit(0).admitted);
+    health->Succeeded(1, 1);
+    for (int i = 0; i < 5; ++i) REQUIRE(health->Admit(0).admitted);
+  }
+  CHECK(alone.HasRoom());
+  CHECK(alone.Admit(0).admitted);
+  CHECK_FALSE(shared.HasRoom());
+  const auto refused = shared.Admit(0);
+  CHECK_FALSE(refused.admitted);
+  CHECK_FALSE(refused.closed_by);
+  CHECK(refused.ask_again == clock.Monotonic() + kShareWait);
+  shared.Succeeded(1, 1);
+  CHECK(shared.HasRoom());
+  CHECK(shared.Well());
+  clock.Advance(kSlowTry + std::chrono::milliseconds(1));
+  CHECK_FALSE(shared.Well());
+  CHECK_FALSE(shared.HasRoom());  // four run, three are its half
+  shared.Succeeded(1, 1);
+  CHECK(shared.Well());  // it goes on
+  CHECK(shared.HasRoom());
+}
+
+TEST_CASE("sink health: a single worker serves every sink") {
+  ManualClock clock{UnixMillis{0}};
+  config::Upload config;
+  config.workers = 1;
+  SinkHealth health(clock, config, false);
+  REQUIRE(health.Admit(0).admitted);
+  health.Succeeded(1, 1);
+  CHECK(health.HasRoom());
+  clock.Advance(std::chrono::hours(1));
+  REQUIRE(health.Admit(0).admitted);
+  CHECK_FALSE(health.HasRoom());
+}
+
 }  // namespace
 }  // namespace forebay::upload

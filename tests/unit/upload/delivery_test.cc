@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
+#include <thread>
 
 #include "batch/batcher.h"
 #include "io/memory_file_system.h"
@@ -414,6 +415,111 @@ TEST_CASE_METHOD(Fixture, "delivery: a database whose sink is down does not hold
   process.Work(clock, wal::BatchReason::kFlush);
   CHECK(down->delivered.size() == 62);
   CHECK(process.queue.size() == 0);
+}
+
+// Holds what calls Wait until Open.
+class Latch {
+ public:
+  void Wait() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    ++waiting_;
+    changed_.NotifyAll();
+    while (!open_) changed_.Wait(lock);
+  }
+  void Open() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    open_ = true;
+    changed_.NotifyAll();
+  }
+  // False when not so many wait after 20 s.
+  bool WaitFor(int waiting) EXCLUDES(mutex_) {
+    const MonotonicTime deadline = SystemClock().Monotonic() + seconds(20);
+    MutexLock lock(mutex_);
+    while (waiting_ < waiting) {
+      if (!changed_.WaitUntil(lock, deadline)) return waiting_ >= waiting;
+    }
+    return true;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  int waiting_ GUARDED_BY(mutex_) = 0;
+  bool open_ GUARDED_BY(mutex_) = false;
+};
+
+// Sinks by database and name; every database has 20 tables.
+struct HangFixture {
+  io::MemoryFileSystem fs;
+  SystemClock clock;
+  std::shared_ptr<FakeSink::Script> hanging = std::make_shared<FakeSink::Script>();
+  std::shared_ptr<FakeSink::Script> well = std::make_shared<FakeSink::Script>();
+  Latch latch;
+
+  void MakeTables(const std::string& database) {
+    SegmentMaker maker(fs, "segments");
+    for (uint64_t i = 0; i < 20; ++i) {
+      const std::string name = maker.Write("T" + std::to_string(i), kId, {{1, "h", {1}, {1}}});
+      if (database == "Metrics") continue;
+      const auto bytes = *fs.Contents("segments/" + name);
+      REQUIRE(io::WriteFileDurably(fs, "segments/" + database + name.substr(7), bytes).ok());
+    }
+  }
+  // The sink works once, and from then on never ends a try.
+  void HangAfterFirst() {
+    hanging->during = [this, first = std::make_shared<std::atomic<bool>>(true)] {
+      if (!first->exchange(false)) latch.Wait();
+    };
+  }
+  bool WaitFor(const std::shared_ptr<FakeSink::Script>& script, size_t delivered) {
+    const MonotonicTime deadline = clock.Monotonic() + seconds(20);
+    while (clock.Monotonic() < deadline) {
+      {
+        MutexLock lock(script->mutex);
+        if (script->delivered.size() >= delivered) return true;
+      }
+      std::this_thread::yield();
+    }
+    return false;
+  }
+};
+
+TEST_CASE_METHOD(HangFixture, "delivery: a sink that begins to hang leaves workers to the others") {
+  MakeTables("Other");
+  MakeTables("Metrics");
+  HangAfterFirst();
+  SinkSet sinks;
+  REQUIRE(sinks.Add("Metrics", std::make_unique<FakeSink>("a", hanging)).ok());
+  REQUIRE(sinks.Add("Other", std::make_unique<FakeSink>("a", well)).ok());
+  Process process(fs, clock, std::move(sinks), {}, 3);
+  REQUIRE(process.Load().ok());
+  process.pool->Start();
+  (void)process.batcher->RunOnce(wal::BatchReason::kFlush);
+  CHECK(latch.WaitFor(2));  // all but one
+  (void)process.batcher->RunOnce(wal::BatchReason::kFlush);
+  (void)process.batcher->RunOnce(wal::BatchReason::kFlush);
+  CHECK(WaitFor(well, 20));
+  latch.Open();
+  CHECK(WaitFor(hanging, 20));
+  CHECK(process.pool->Stop(clock.Monotonic() + seconds(20)).ok());
+}
+
+TEST_CASE_METHOD(HangFixture,
+                 "delivery: a sink that hangs does not keep batches from another one") {
+  MakeTables("Metrics");
+  HangAfterFirst();
+  Process process(fs, clock, Fakes({{"hanging", hanging}, {"well", well}}), {}, 2);
+  REQUIRE(process.Load().ok());
+  process.pool->Start();
+  (void)process.batcher->RunOnce(wal::BatchReason::kFlush);
+  CHECK(latch.WaitFor(1));
+  (void)process.batcher->RunOnce(wal::BatchReason::kFlush);
+  // All but the one with which the other hangs.
+  CHECK(WaitFor(well, 19));
+  latch.Open();
+  CHECK(WaitFor(hanging, 20));
+  CHECK(WaitFor(well, 20));
+  CHECK(process.pool->Stop(clock.Monotonic() + seconds(20)).ok());
 }
 
 TEST_CASE_METHOD(Fixture, "delivery: one sick table does not close its sink for the others") {
