@@ -160,6 +160,29 @@ struct Idempotency {
   uint64_t max_entries = 1'000'000;  // requests known at once, oldest leave first; about 150 B each
 };
 
+// What a tenant may send; 0: any amount. A burst is what may come at once; 0: what comes in a
+// second.
+struct TenantLimits {
+  uint64_t requests_per_second = 0;
+  uint64_t requests_burst = 0;
+  uint64_t samples_per_second = 0;  // native histograms and exemplars too
+  uint64_t samples_burst = 0;
+  ByteCount bytes_per_second = {0};  // of bodies as sent
+  ByteCount bytes_burst = {0};
+  uint64_t series_max = 0;  // known at once
+};
+
+struct TenantOverride {
+  std::string name;
+  TenantLimits limits;  // all of them: what is left out has no limit
+};
+
+struct Tenants {
+  uint64_t max = 10'000;  // followed at once; when all are busy others share one limit
+  TenantLimits limits;    // of each tenant that has no override
+  std::vector<TenantOverride> overrides;
+};
+
 struct Log {
   std::string level = "info";     // debug info warn error
   std::string format = "logfmt";  // logfmt json
@@ -176,6 +199,7 @@ struct Config {
   RemoteWrite remote_write;
   Idempotency idempotency;
   Limits limits;
+  Tenants tenants;
   Log log;
   std::vector<Database>
       databases;  // empty in the file: one, "Metrics", with a file sink below ./data/out

@@ -14,6 +14,7 @@ constexpr uint64_t kKiB = 1ULL << 10;
 constexpr uint64_t kMiB = 1ULL << 20;
 constexpr uint64_t kGiB = 1ULL << 30;
 constexpr uint64_t kDay = 86'400'000;
+constexpr uint64_t kMaxRate = 1'000'000'000'000;
 
 constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
@@ -292,6 +293,52 @@ const Field kLimitsFields[] = {
 };
 const StructSchema kLimits{kLimitsFields};
 
+const Field kTenantLimitsFields[] = {
+    Key<&TenantLimits::requests_per_second>("requests_per_second",
+                                            "Requests of a tenant each second. 0: any number.",
+                                            {.max = kMaxRate}),
+    Key<&TenantLimits::requests_burst>(
+        "requests_burst", "Requests at once. 0: those of one second.", {.max = kMaxRate}),
+    Key<&TenantLimits::samples_per_second>("samples_per_second",
+                                           "Samples, native histograms and exemplars of a tenant "
+                                           "each second. 0: any number.",
+                                           {.max = kMaxRate}),
+    Key<&TenantLimits::samples_burst>("samples_burst", "Samples at once. 0: those of one second.",
+                                      {.max = kMaxRate}),
+    Key<&TenantLimits::bytes_per_second>("bytes_per_second",
+                                         "Bytes of bodies as sent, each second. 0: any number.",
+                                         {.max = kMaxRate}),
+    Key<&TenantLimits::bytes_burst>("bytes_burst", "Bytes at once. 0: those of one second.",
+                                    {.max = kMaxRate}),
+    Key<&TenantLimits::series_max>("series_max",
+                                   "Series known at once that the tenant brought. Above it its new "
+                                   "series are refused, known ones go on. 0: any number.",
+                                   {.max = 4'000'000'000}),
+};
+const StructSchema kTenantLimits{kTenantLimitsFields};
+
+const Field kTenantOverrideFields[] = {
+    Key<&TenantOverride::name>("name", "Value of `remote_write.tenant_header`."),
+    Key<&TenantOverride::limits>(
+        "limits",
+        "Its limits, in place of all of `tenants.limits`: what is left out "
+        "is not limited.",
+        {.schema = &kTenantLimits}),
+};
+const StructSchema kTenantOverride{kTenantOverrideFields};
+
+const Field kTenantsFields[] = {
+    Key<&Tenants::max>("max",
+                       "Tenants whose use is followed at once, about 500 bytes each. When all are "
+                       "busy, further ones share one limit.",
+                       {.min = 1, .max = 1'000'000}),
+    Key<&Tenants::limits>("limits", "What each tenant without an override may send.",
+                          {.schema = &kTenantLimits}),
+    Key<&Tenants::overrides>("overrides", "Tenants with limits of their own.",
+                             {.schema = &kTenantOverride}),
+};
+const StructSchema kTenants{kTenantsFields};
+
 const Field kLogFields[] = {
     Key<&Log::level>("level", "Least level that is written.",
                      {.choices = kLogLevels, .reloadable = true}),
@@ -318,6 +365,10 @@ const Field kRootFields[] = {
     Key<&Config::idempotency>("idempotency", "Requests that come again are stored once.",
                               {.schema = &kIdempotency}),
     Key<&Config::limits>("limits", "Bounds of memory, names and waits.", {.schema = &kLimits}),
+    Key<&Config::tenants>("tenants",
+                          "Limits per tenant, the value of `remote_write.tenant_header`. Above a "
+                          "rate: 429.",
+                          {.schema = &kTenants, .reloadable = true}),
     Key<&Config::log>("log", "The log on standard error.", {.schema = &kLog, .reloadable = true}),
     Key<&Config::databases>("databases",
                             "The databases and their sinks. Empty: one, `Metrics`, with a file "

@@ -74,15 +74,22 @@ const DecodeWorker::RenderedSeries* DecodeWorker::Render(const PendingSeries& se
   for (const table::Label& label : resolved.labels) {
     if (rules_->IsRowLabel(label.name)) row_labels_.push_back(label);
   }
-  if (slot.fields.capacity() > kMaxCachedFields) slot.fields = ByteBuffer();
-  slot.fields.clear();
-  AppendSeriesFields(resolved.series_id, resolved.metric, row_labels_, slot.fields);
-  slot.metric = resolved.metric;
-  slot.database = resolved.database;
-  slot.key = series.key;
   // Long ones are made for each item again, so that the cache stays small.
-  slot.used = slot.fields.size() <= kMaxCachedFields;
-  return &slot;
+  size_t bytes = 0;
+  for (const table::Label& label : row_labels_) bytes += label.name.size() + label.value.size();
+  RenderedSeries& rendered = bytes <= kMaxCachedFields ? slot : long_rendered_;
+  rendered.fields.clear();
+  AppendSeriesFields(resolved.series_id, resolved.metric, row_labels_, rendered.fields);
+  rendered.metric = resolved.metric;
+  rendered.database = resolved.database;
+  rendered.key = series.key;
+  rendered.used = true;
+  if (&rendered == &slot && slot.fields.size() > kMaxCachedFields) {
+    std::swap(slot, long_rendered_);
+    slot = {};
+    return &long_rendered_;
+  }
+  return &rendered;
 }
 
 StagedRows* DecodeWorker::SideRows(DatabaseIndex database, SideTable side) {

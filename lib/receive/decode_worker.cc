@@ -23,6 +23,20 @@ constexpr uint32_t kSmallBodies = 64;
 // Of a replayed body, whatever the configuration says by now.
 constexpr uint64_t kMaxReplayedBody = 1ULL << 30;
 constexpr size_t kMaxDetail = 512;
+// Staged samples may take so many times http.max_decoded_body; what senders send takes less than
+// half as much again as its message, or, values and times left out since they are 0, three times.
+constexpr uint64_t kMaxExpansion = 3;
+// One symbol, label ref, exemplar or histogram is expected for so many bytes.
+constexpr uint64_t kBytesPerItem = 8;
+constexpr uint64_t kLeastItems = 65'536;
+// Scratch memory of one kind that is kept for the next request.
+constexpr size_t kKeptScratch = 1U << 20;
+constexpr size_t kKeptJoined = 64U << 10;
+
+template <typename Container>
+void Trim(Container& container, size_t bytes, size_t kept) {
+  if (bytes > kept) Container().swap(container);
+}
 
 // splitmix64's finaliser.
 uint64_t Mix(uint64_t x) {
@@ -67,6 +81,12 @@ void DecodeWorker::Begin(const DecodeInput& input, StagedWrite& staged) {
   routed_database_ = rules_->Route(input.tenant);
   staged.routed_database = routed_database_;
   domain_ = Mix(Mix(rules_->version() * 4 + static_cast<uint64_t>(input.kind)) + routed_database_);
+  limits_ = {};
+  if (!input.replay) {
+    const uint64_t decoded = state_.max_decoded_body();
+    limits_.samples = static_cast<size_t>(kMaxExpansion * decoded / kStagedSampleBytes);
+    limits_.items = static_cast<size_t>(std::max<uint64_t>(decoded / kBytesPerItem, kLeastItems));
+  }
   const config::RemoteWrite& config = rules_->remote_write();
   filter_ = {};
   filter_.drop_nan = config.drop_nan;
@@ -132,15 +152,8 @@ Status DecodeWorker::DecodeProtobuf(const DecodeInput& input, std::string_view m
     Begin(input, staged);
     walk = WalkRequest2(message, true);
   }
-  if (walk != Walk::kDone) {
-    // What was noted as stored will not be.
-    state_.metadata().Forget(staged.metadata_keys);
-    staged.Clear();
-    return Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("the body is no {} protobuf message",
-                    is_version_2() ? "io.prometheus.write.v2.Request" : "prometheus.WriteRequest"));
-  }
+  TrimScratch();
+  if (walk != Walk::kDone) return Fail(walk, staged);
   staged.decoded_bytes = message.size();
   staged.samples.stored = staged.refs.size();
   if (staged.database_samples.size() == 1) staged.database_samples[0] = staged.refs.size();
@@ -158,8 +171,48 @@ Status DecodeWorker::DecodeProtobuf(const DecodeInput& input, std::string_view m
   return OkStatus();
 }
 
+Status DecodeWorker::Fail(Walk walk, StagedWrite& staged) {
+  // What was noted as stored will not be.
+  state_.metadata().Forget(staged.metadata_keys);
+  staged.Clear();
+  if (walk == Walk::kTooLarge) {
+    return Error(ErrorCode::kOutOfRange,
+                 fmt::format("the body holds more than {} samples, or more than {} symbols, label "
+                             "references, exemplars or histograms where http.max_decoded_body has "
+                             "room for so many; send less per request",
+                             limits_.samples, limits_.items));
+  }
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("the body is no {} protobuf message",
+                  is_version_2() ? "io.prometheus.write.v2.Request" : "prometheus.WriteRequest"));
+}
+
+size_t DecodeWorker::held_bytes() const {
+  size_t bytes = body_.capacity() + side_items_.capacity() * sizeof(SideItem) +
+                 refs_.capacity() * sizeof(uint32_t) + ref_hashes_.capacity() * sizeof(uint64_t) +
+                 exemplar_refs_.capacity() * sizeof(uint32_t) + symbols_.held_bytes() +
+                 long_rendered_.fields.capacity() + scratch_.capacity();
+  for (const ByteBuffer& joined : joined_) bytes += joined.capacity();
+  for (const RenderedSeries& rendered : rendered_) bytes += rendered.fields.capacity();
+  return bytes;
+}
+
+void DecodeWorker::TrimScratch() {
+  Trim(side_items_, side_items_.capacity() * sizeof(SideItem), kKeptScratch);
+  if (refs_.capacity() * sizeof(uint32_t) > kKeptScratch) refs_.Free();
+  if (ref_hashes_.capacity() * sizeof(uint64_t) > kKeptScratch) ref_hashes_.Free();
+  if (exemplar_refs_.capacity() * sizeof(uint32_t) > kKeptScratch) exemplar_refs_.Free();
+  if (symbols_.held_bytes() > kKeptScratch) symbols_ = {};
+  for (ByteBuffer& joined : joined_) {
+    if (joined.capacity() > kKeptJoined) joined = ByteBuffer();
+  }
+  if (long_rendered_.fields.capacity() > kKeptScratch) long_rendered_.fields = ByteBuffer();
+  Trim(scratch_, scratch_.capacity(), kKeptScratch);
+}
+
 DecodeWorker::Walk DecodeWorker::WalkRequest1(std::string_view message) {
-  SampleStager stager(*staged_, filter_);
+  SampleStager stager(*staged_, filter_, limits_.samples);
   WireReader reader(message);
   while (reader.Next()) {
     if (reader.field() == remote_write_1::kTimeSeriesField) {
@@ -168,6 +221,7 @@ DecodeWorker::Walk DecodeWorker::WalkRequest1(std::string_view message) {
                                       joined_[group_size_])) {
         return Walk::kMalformed;
       }
+      if (stager.full() || side_items_.size() > limits_.items) return Walk::kTooLarge;
       series.key = state_.series().HashKey(series.labels, domain_);
       CloseSeries(series);
     } else if (reader.field() == remote_write_1::kMetadataField) {
@@ -187,6 +241,7 @@ DecodeWorker::Walk DecodeWorker::WalkRequest2(std::string_view message, bool sym
     WireReader symbols(message);
     while (symbols.Next()) {
       if (symbols.field() == remote_write_2::kSymbolsField) {
+        if (symbols_.size() >= limits_.items) return Walk::kTooLarge;
         symbols_.Add(symbols.BytesField());
       } else {
         symbols.Skip();
@@ -194,18 +249,23 @@ DecodeWorker::Walk DecodeWorker::WalkRequest2(std::string_view message, bool sym
     }
     if (symbols.failed()) return Walk::kMalformed;
   }
-  SampleStager stager(*staged_, filter_);
+  SampleStager stager(*staged_, filter_, limits_.samples);
   WireReader reader(message);
   while (reader.Next()) {
     if (reader.field() == remote_write_2::kTimeSeriesField) {
       PendingSeries& series = NextSeries();
-      if (!remote_write_2::ReadSeries(reader.BytesField(), series, refs_, side_items_, stager)) {
+      if (!remote_write_2::ReadSeries(reader.BytesField(), series, refs_, side_items_, stager,
+                                      limits_.items)) {
         return Walk::kMalformed;
+      }
+      if (stager.full() || side_items_.size() > limits_.items || refs_.size() >= limits_.items) {
+        return Walk::kTooLarge;
       }
       HashRefs(series);
       CloseSeries(series);
     } else if (reader.field() == remote_write_2::kSymbolsField && !symbols_read) {
       if (staged_->series != 0) return Walk::kSymbolsLate;
+      if (symbols_.size() >= limits_.items) return Walk::kTooLarge;
       symbols_.Add(reader.BytesField());
     } else {
       reader.Skip();
@@ -344,9 +404,15 @@ SeriesRef DecodeWorker::ResolveNew(PendingSeries& series) {
   }
   const table::RowLabels row = database.layout.Split(resolved.labels);
   const auto ref = state_.series().Add(
-      series.key, {*table, resolved.series_id, row.labels, row.lifted}, input_->generation);
+      series.key,
+      {*table, resolved.series_id, row.labels, row.lifted, input_->quota.owner, input_->quota.max},
+      input_->generation);
   if (!ref.ok()) {
-    RefuseSeries(series, RefusalReason::kSeriesLimit, ref.error().message());
+    const bool of_tenant = ref.error().code() == ErrorCode::kOutOfRange;
+    RefuseSeries(series,
+                 of_tenant ? RefusalReason::kTenantSeriesLimit : RefusalReason::kSeriesLimit,
+                 of_tenant ? fmt::format("the tenant has {} series", input_->quota.max)
+                           : ref.error().message());
     return kUnknownSeries;
   }
   state_.NoteTable(*table, resolved.metric);

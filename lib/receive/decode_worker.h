@@ -35,6 +35,7 @@ struct DecodeInput {
   // though it was not then, is an error of the whole.
   bool replay = false;
   std::span<const uint32_t> refused = {};  // of the replayed record, ascending
+  TenantLimits::SeriesQuota quota;         // for series that are new
 };
 
 // Threads: one at a time.
@@ -44,11 +45,15 @@ class DecodeWorker {
 
   // Replaces the contents of `staged` (an object to be reused) by those of the request.
   // Errors: kInvalidArgument: corrupt snappy or protobuf, nothing of the request may be stored;
-  // kOutOfRange: decoded size above the limit; in replay kFailedPrecondition: a series is refused.
-  // The caller has entered the generation before and stays in it until the samples are appended.
+  // kOutOfRange: decoded size above the limit, or more parts than it has room for; in replay
+  // kFailedPrecondition: a series is refused. The caller has entered the generation before and
+  // stays in it until the samples are appended.
   Status Decode(const DecodeInput& input, StagedWrite& staged);
   // As Decode, for a body that is not compressed. Used by tests and fuzzing.
   Status DecodeProtobuf(const DecodeInput& input, std::string_view message, StagedWrite& staged);
+
+  // Memory that is kept for the next request: the decoded body and scratch of its parts.
+  size_t held_bytes() const;
 
   // remote_write.tenant_header of the rules in force; empty: there is none.
   std::string_view tenant_header();
@@ -62,11 +67,14 @@ class DecodeWorker {
     std::string metric;
     ByteBuffer fields;
   };
-  enum class Walk : uint8_t { kDone, kMalformed, kSymbolsLate };
+  enum class Walk : uint8_t { kDone, kMalformed, kSymbolsLate, kTooLarge };
 
   void Begin(const DecodeInput& input, StagedWrite& staged);
   void RefreshRules();
   Status Uncompress(const DecodeInput& input);
+  Status Fail(Walk walk, StagedWrite& staged);
+  // Gives back what a request needed beyond the usual.
+  void TrimScratch();
   Walk WalkRequest1(std::string_view message);
   Walk WalkRequest2(std::string_view message, bool symbols_read);
   PendingSeries& NextSeries();
@@ -105,6 +113,7 @@ class DecodeWorker {
   const DecodeInput* input_ = nullptr;  // these: of the running request
   StagedWrite* staged_ = nullptr;
   SampleFilter filter_;
+  DecodeLimits limits_;
   DatabaseIndex routed_database_ = 0;
   uint64_t domain_ = 0;  // of the series keys
   size_t next_refused_ = 0;
@@ -133,6 +142,7 @@ class DecodeWorker {
   static constexpr size_t kRenderedSeries = 512;
   static constexpr size_t kMetadataFilter = 4096;
   std::vector<RenderedSeries> rendered_;   // by key, direct-mapped
+  RenderedSeries long_rendered_;           // the last one that is too long to be kept
   std::vector<uint64_t> metadata_filter_;  // hashes known to be stored, direct-mapped
   uint64_t metadata_epoch_ = 0;
   int64_t metadata_hour_ = 0;

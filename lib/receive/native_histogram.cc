@@ -8,6 +8,12 @@
 namespace forebay::receive {
 namespace {
 
+// One more than may be: that there are too many is found afterwards.
+template <typename T>
+void Add(std::vector<T>& list, T value) {
+  if (list.size() <= NativeHistogram::kMaxBuckets) list.push_back(value);
+}
+
 BucketSpan ReadSpan(std::string_view message, WireReader& parent) {
   BucketSpan span;
   WireReader reader(message);
@@ -31,21 +37,21 @@ BucketSpan ReadSpan(std::string_view message, WireReader& parent) {
 // Repeated numbers come packed or one by one.
 void ReadDeltas(WireReader& reader, std::vector<int64_t>& deltas) {
   if (!reader.Is(WireType::kBytes)) {
-    deltas.push_back(DecodeZigZag(reader.VarintField()));
+    Add(deltas, DecodeZigZag(reader.VarintField()));
     return;
   }
   WireReader packed(reader.BytesField());
-  while (!packed.AtEnd()) deltas.push_back(DecodeZigZag(packed.Varint()));
+  while (!packed.AtEnd()) Add(deltas, DecodeZigZag(packed.Varint()));
   if (packed.failed()) reader.Fail();
 }
 
 void ReadDoubles(WireReader& reader, std::vector<uint64_t>& doubles) {
   if (!reader.Is(WireType::kBytes)) {
-    doubles.push_back(reader.Fixed64Field());
+    Add(doubles, reader.Fixed64Field());
     return;
   }
   WireReader packed(reader.BytesField());
-  while (!packed.AtEnd()) doubles.push_back(packed.Fixed64());
+  while (!packed.AtEnd()) Add(doubles, packed.Fixed64());
   if (packed.failed()) reader.Fail();
 }
 
@@ -119,7 +125,7 @@ bool NativeHistogram::Decode(std::string_view message) {
         zero_int = 0;
         break;
       case 8:
-        negative.spans.push_back(ReadSpan(reader.BytesField(), reader));
+        Add(negative.spans, ReadSpan(reader.BytesField(), reader));
         break;
       case 9:
         ReadDeltas(reader, negative.deltas);
@@ -128,7 +134,7 @@ bool NativeHistogram::Decode(std::string_view message) {
         ReadDoubles(reader, negative.counts);
         break;
       case 11:
-        positive.spans.push_back(ReadSpan(reader.BytesField(), reader));
+        Add(positive.spans, ReadSpan(reader.BytesField(), reader));
         break;
       case 12:
         ReadDeltas(reader, positive.deltas);
@@ -232,6 +238,13 @@ std::optional<std::string_view> NativeHistogram::FindFloatProblem() const {
 }
 
 std::optional<std::string_view> NativeHistogram::FindProblem() const {
+  for (const HistogramBuckets* buckets : {&positive, &negative}) {
+    if (buckets->spans.size() > kMaxBuckets || buckets->deltas.size() > kMaxBuckets ||
+        buckets->counts.size() > kMaxBuckets) {
+      return "it has more than 65536 buckets or spans";
+    }
+  }
+  if (custom_values.size() > kMaxBuckets) return "it has more than 65536 custom bounds";
   if (schema != kCustomBucketsSchema &&
       (schema < kMinExponentialSchema || schema > kMaxExponentialSchema)) {
     return "the schema is none of -4 to 8 and -53";

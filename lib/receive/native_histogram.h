@@ -34,6 +34,9 @@ enum class ResetHint : uint8_t { kUnknown = 0, kYes = 1, kNo = 2, kGauge = 3 };
 // One histogram. Decode() again to reuse its memory. Threads: one at a time.
 class NativeHistogram {
  public:
+  // Of spans, buckets of a sign, or custom bounds; senders keep to some hundreds.
+  static constexpr size_t kMaxBuckets = 65'536;
+
   // Reads one Histogram message, replacing what was there.
   // Returns: false when the bytes are no such message; the members are then unspecified.
   [[nodiscard]] bool Decode(std::string_view message);

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace forebay::receive {
@@ -110,14 +112,18 @@ ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry, wal::RowAccount* row
   bytes_gauge_ = registry.AddCallback(
       "forebay_receive_in_flight_bytes", "Bytes reserved for bodies in limits.in_flight_bodies.",
       metrics::MetricType::kGauge, [this] { return static_cast<double>(in_flight_bytes.load()); });
+  decoded_gauge_ = registry.AddCallback(
+      "forebay_receive_in_flight_decoded_bytes",
+      "Bytes of decoded requests that wait for the group commit, at most as many again.",
+      metrics::MetricType::kGauge,
+      [this] { return static_cast<double>(in_flight_decoded_bytes.load()); });
 }
 
 void ReceiveMetrics::CountRequest(Protocol protocol, int code, std::chrono::nanoseconds duration) {
   const auto p = static_cast<size_t>(protocol);
-  size_t index = 4;  // 500
-  for (size_t c = 0; c < kCodes.size(); ++c) {
-    if (kCodes[c] == code) index = c;
-  }
+  const auto* found = std::find(kCodes.begin(), kCodes.end(), code);
+  if (found == kCodes.end()) found = std::find(kCodes.begin(), kCodes.end(), 500);
+  const auto index = static_cast<size_t>(found - kCodes.begin());
   requests_[p][index]->Increment();
   duration_[p]->Observe(duration);
 }
@@ -183,7 +189,7 @@ void ReceiveMetrics::CountRows(const StagedWrite& staged, bool committed) {
   rows_->Arrived(databases[staged.routed_database].name, rest);
 }
 
-void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed) {
+void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed, RefusalReason why) {
   received_samples_->Increment(staged.samples.received);
   dropped_nan_->Increment(staged.samples_dropped_nan);
   dropped_rule_->Increment(staged.samples.dropped - staged.samples_dropped_nan);
@@ -191,8 +197,7 @@ void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed) {
     if (staged.refused_samples[i] != 0) refused_samples_[i]->Increment(staged.refused_samples[i]);
   }
   if (!committed) {
-    refused_samples_[static_cast<size_t>(RefusalReason::kCommitFailed)]->Increment(
-        staged.samples.stored);
+    refused_samples_[static_cast<size_t>(why)]->Increment(staged.samples.stored);
   } else {
     for (size_t i = 0; i < staged.database_samples.size(); ++i) {
       if (staged.database_samples[i] == 0) continue;

@@ -39,8 +39,9 @@ class ReceiveMetrics {
   // Counts an answered request. Codes that are not used by the handler are counted as 500.
   void CountRequest(Protocol protocol, int code, std::chrono::nanoseconds duration);
   // Counts what a request came to, once its fate is known. committed: false when the group commit
-  // failed; what would have been stored is then counted as refused.
-  void CountWrite(const StagedWrite& staged, bool committed);
+  // failed, or was not tried; what would have been stored is then counted as refused by `why`.
+  void CountWrite(const StagedWrite& staged, bool committed,
+                  RefusalReason why = RefusalReason::kCommitFailed);
   // Counts a request that was stored before: what was accepted of it then is received again.
   // database: of the request's tenant.
   void CountDuplicate(const wal::RequestOutcome& outcome, const std::string& database);
@@ -57,9 +58,10 @@ class ReceiveMetrics {
   // Now; read by the gauges below.
   std::atomic<uint64_t> in_flight_requests{0};
   std::atomic<uint64_t> in_flight_bytes{0};
+  std::atomic<uint64_t> in_flight_decoded_bytes{0};
 
  private:
-  static constexpr std::array<int, 6> kCodes = {204, 400, 413, 415, 500, 503};
+  static constexpr std::array<int, 7> kCodes = {204, 400, 413, 415, 429, 500, 503};
   metrics::Counter* StoredSamples(const std::string& database) EXCLUDES(mutex_);
 
   metrics::Registry& registry_;
@@ -94,6 +96,7 @@ class ReceiveMetrics {
   metrics::Counter* negative_infinities_;
   metrics::Registry::Callback requests_gauge_;
   metrics::Registry::Callback bytes_gauge_;
+  metrics::Registry::Callback decoded_gauge_;
 
   Mutex mutex_;
   std::map<std::string, metrics::Counter*, std::less<>> stored_samples_ GUARDED_BY(mutex_);

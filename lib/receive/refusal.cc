@@ -35,6 +35,8 @@ std::string_view Name(RefusalReason reason) {
       return "no_samples";
     case RefusalReason::kSeriesLimit:
       return "series_limit";
+    case RefusalReason::kTenantSeriesLimit:
+      return "tenant_series_limit";
     case RefusalReason::kTableLimit:
       return "table_limit";
     case RefusalReason::kTooFarAhead:
@@ -49,6 +51,8 @@ std::string_view Name(RefusalReason reason) {
       return "bad_metadata";
     case RefusalReason::kSideRowsTooLarge:
       return "side_rows_too_large";
+    case RefusalReason::kOverloaded:
+      return "overloaded";
     case RefusalReason::kCommitFailed:
       return "commit_failed";
   }
@@ -83,6 +87,8 @@ std::string_view HowToFix(RefusalReason reason) {
       return "send at least one sample or histogram per series";
     case RefusalReason::kSeriesLimit:
       return "reduce the number of series or raise limits.series_max or limits.series_bytes";
+    case RefusalReason::kTenantSeriesLimit:
+      return "reduce the number of the tenant's series or raise its series_max in `tenants`";
     case RefusalReason::kTableLimit:
       return "reduce the number of metrics or raise limits.tables_max";
     case RefusalReason::kTooFarAhead:
@@ -97,6 +103,7 @@ std::string_view HowToFix(RefusalReason reason) {
       return "send metadata as UTF-8";
     case RefusalReason::kSideRowsTooLarge:
       return "send fewer exemplars and histograms per request";
+    case RefusalReason::kOverloaded:
     case RefusalReason::kCommitFailed:
       return "send the request again";
   }

@@ -26,6 +26,7 @@ enum class RefusalReason : uint8_t {
   kBadMetadataRefs,
   kNoSamples,
   kSeriesLimit,
+  kTenantSeriesLimit,
   kTableLimit,
   kTooFarAhead,
   kTooOld,
@@ -33,6 +34,7 @@ enum class RefusalReason : uint8_t {
   kBadExemplar,
   kBadMetadata,
   kSideRowsTooLarge,
+  kOverloaded,
   kCommitFailed,
 };
 inline constexpr size_t kRefusalReasons = static_cast<size_t>(RefusalReason::kCommitFailed) + 1;

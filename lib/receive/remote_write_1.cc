@@ -86,7 +86,7 @@ bool ReadLabels(std::string_view label_fields, std::vector<table::Label>& labels
   WireReader reader(label_fields);
   while (reader.Next()) {
     const table::Label label = ReadLabel(reader.BytesField(), reader);
-    labels.push_back(label);
+    if (labels.size() <= kMaxLabelsRead) labels.push_back(label);
   }
   return !reader.failed();
 }
@@ -97,6 +97,10 @@ bool ReadExemplar(std::string_view message, ExemplarParts& exemplar) {
   while (reader.Next()) {
     switch (reader.field()) {
       case 1:
+        if (exemplar.labels.size() > kMaxLabelsRead) {
+          reader.Skip();
+          break;
+        }
         exemplar.labels.push_back(ReadLabel(reader.BytesField(), reader));
         break;
       case 2:

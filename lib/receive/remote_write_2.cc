@@ -11,13 +11,14 @@ uint32_t Clamp(uint64_t ref) {
 }
 
 // Packed, or one by one.
-void ReadRefs(WireReader& reader, Column<uint32_t>& refs) {
+void ReadRefs(WireReader& reader, Column<uint32_t>& refs, size_t most) {
   if (!reader.Is(WireType::kBytes)) {
-    refs.push_back(Clamp(reader.VarintField()));
+    const uint32_t ref = Clamp(reader.VarintField());
+    if (refs.size() < most) refs.push_back(ref);
     return;
   }
   WireReader packed(reader.BytesField());
-  while (!packed.AtEnd()) refs.push_back(Clamp(packed.Varint()));
+  while (!packed.AtEnd() && refs.size() < most) refs.push_back(Clamp(packed.Varint()));
   if (packed.failed()) reader.Fail();
 }
 
@@ -60,13 +61,13 @@ void Symbols::Add(std::string_view text) {
 }
 
 bool ReadSeries(std::string_view message, PendingSeries& series, Column<uint32_t>& refs,
-                std::vector<SideItem>& side_items, SampleStager& stager) {
+                std::vector<SideItem>& side_items, SampleStager& stager, size_t most_refs) {
   series.first_ref = static_cast<uint32_t>(refs.size());
   WireReader reader(message);
   while (reader.Next()) {
     switch (reader.field()) {
       case 1:
-        ReadRefs(reader, refs);
+        ReadRefs(reader, refs, most_refs);
         break;
       case 2: {
         const SampleValue sample = ReadSample(reader.BytesField());
@@ -107,7 +108,7 @@ bool RefsAreValid(std::span<const uint32_t> refs, const Symbols& symbols) {
 void ReadLabels(std::span<const uint32_t> refs, const Symbols& symbols,
                 std::vector<table::Label>& labels) {
   labels.clear();
-  for (size_t i = 0; i + 1 < refs.size(); i += 2) {
+  for (size_t i = 0; i + 1 < refs.size() && labels.size() <= kMaxLabelsRead; i += 2) {
     if (refs[i] >= symbols.size() || refs[i + 1] >= symbols.size()) continue;
     labels.push_back({symbols.text(refs[i]), symbols.text(refs[i + 1])});
   }
@@ -121,7 +122,7 @@ bool ReadExemplar(std::string_view message, const Symbols& symbols, Column<uint3
   while (reader.Next()) {
     switch (reader.field()) {
       case 1:
-        ReadRefs(reader, refs);
+        ReadRefs(reader, refs, 2 * kMaxLabelsRead + 2);
         break;
       case 2:
         exemplar.value_bits = reader.Fixed64Field();

@@ -26,6 +26,9 @@ class Symbols {
   void Add(std::string_view text);
 
   size_t size() const { return hashes_.size(); }
+  size_t held_bytes() const {
+    return texts_.capacity() * sizeof(std::string_view) + hashes_.capacity() * sizeof(uint64_t);
+  }
   std::string_view text(size_t ref) const { return texts_[ref]; }
   uint64_t hash(size_t ref) const { return hashes_[ref]; }
   bool IsMetricNameLabel(size_t ref) const { return texts_[ref] == table::kMetricNameLabel; }
@@ -40,10 +43,11 @@ class Symbols {
 };
 
 // Reads a TimeSeries; its labels_refs are added to `refs`, unchecked (beyond 32 bits: as the
-// greatest). Returns: false when the bytes are no TimeSeries.
+// greatest), as long as there are less than most_refs in all. Returns: false when the bytes are no
+// TimeSeries.
 [[nodiscard]] bool ReadSeries(std::string_view message, PendingSeries& series,
                               Column<uint32_t>& refs, std::vector<SideItem>& side_items,
-                              SampleStager& stager);
+                              SampleStager& stager, size_t most_refs);
 
 // True when the number of refs is even and all are in range.
 bool RefsAreValid(std::span<const uint32_t> refs, const Symbols& symbols);

@@ -18,12 +18,17 @@ constexpr std::chrono::seconds kSlowRequest{10};
 // What Retry-After asks for: long enough for a group commit or a seal, short enough to lose no
 // time.
 constexpr std::chrono::seconds kRetryDelay{5};
-// Reserved for a body of unknown size, until it is there.
-constexpr uint64_t kChunkedReserve = 64U << 10;
+// Reserved for a body before it comes: what the connection's buffer has room for anyhow. The rest
+// is reserved as it comes, since anybody may announce a large body and never send it.
+constexpr uint64_t kFirstReserve = 4U << 10;
 // While another attempt is under way: a group commit.
 constexpr std::chrono::seconds kConcurrentRetryDelay{1};
+// Memory that requests not in use hold for the next ones, per io thread.
+constexpr uint64_t kMaxKeptStaging = 16U << 20;
 constexpr size_t kMaxTenantBytes = 65'535;
 constexpr size_t kMaxIdempotencyKeyBytes = 255;
+constexpr const char* kBodiesInFlight =
+    "too many request bodies are in flight (limits.in_flight_bodies); send again";
 constexpr std::string_view kIdempotencyHeader = "Idempotency-Key";
 
 // What was accepted of the request, as 2.0 senders want to know it.
@@ -81,6 +86,11 @@ int StatusOf(const Error& error) {
   FOREBAY_CHECK(false);
 }
 
+std::string_view TenantOf(const http::RequestHead& head, std::string_view header) {
+  if (header.empty()) return {};
+  return head.Header(header).value_or("").substr(0, kMaxTenantBytes);
+}
+
 http::Response MakeRefusal(int status, std::string text) {
   text += '\n';
   if (status == 503) return http::Response::RetryAfter(status, kRetryDelay, std::move(text));
@@ -96,7 +106,8 @@ struct RemoteWriteHandler::Request {
   IoState* io = nullptr;
   wal::RecordKind kind = wal::RecordKind::kRemoteWrite1;
   MonotonicTime began;
-  uint64_t reserved = 0;  // bytes
+  uint64_t reserved = 0;         // bytes of the body
+  uint64_t reserved_staged = 0;  // bytes of `staged`
   uint32_t shard = 0;
   wal::GenerationLease lease;
   wal::PendingRecord record;
@@ -110,6 +121,7 @@ struct RemoteWriteHandler::IoState {
   DecodeWorker worker;
   std::vector<std::unique_ptr<Request>> requests;
   std::vector<Request*> free;
+  uint64_t kept_bytes = 0;  // that the free ones hold
 };
 
 RemoteWriteHandler::RemoteWriteHandler(const Options& options, RemoteWriteState& state,
@@ -150,27 +162,92 @@ std::optional<http::Response> RemoteWriteHandler::Admit(const http::RequestHead&
   if (head.Header("Retry-Attempt").value_or("0") != "0") {
     state_.metrics().retried_requests->Increment();
   }
-  if (head.content_length().value_or(0) > options_.max_body.value) {
-    return Refuse(*kind, 413,
-                  fmt::format("the body has {} bytes, at most {} are taken (http.max_body); send "
-                              "fewer samples per request",
-                              *head.content_length(), options_.max_body.value));
-  }
   if (log_unavailable_.load(std::memory_order_relaxed)) {
     const auto lease = wal_.Enter();
     if (!lease.ok()) return Refuse(*kind, 503, lease.error().message());
     log_unavailable_.store(false, std::memory_order_relaxed);
   }
-  const uint64_t bytes = head.chunked() ? kChunkedReserve : head.content_length().value_or(0);
-  if (!Reserve(bytes)) {
-    return Refuse(*kind, 503,
-                  "too many request bodies are in flight (limits.in_flight_bodies); send again");
+  const uint64_t announced = head.content_length().value_or(head.chunked() ? kFirstReserve : 0);
+  const uint64_t in_flight = state_.metrics().in_flight_bytes.load(std::memory_order_relaxed);
+  const uint64_t bytes = std::min(announced, kFirstReserve);
+  if ((in_flight != 0 && in_flight + announced > options_.in_flight_bodies.value) ||
+      !Reserve(bytes)) {
+    return Refuse(*kind, 503, kBodiesInFlight);
+  }
+  if (auto refusal = AskTenant(head, *kind, head.content_length().value_or(0))) {
+    Unreserve(bytes);
+    return refusal;
   }
   head.set_admission(bytes);
   return std::nullopt;
 }
 
-void RemoteWriteHandler::Abandoned(const http::RequestHead& head) { Unreserve(head.admission()); }
+std::optional<http::Response> RemoteWriteHandler::AskTenant(const http::RequestHead& head,
+                                                            wal::RecordKind kind, uint64_t bytes) {
+  TenantLimits& tenants = state_.tenants();
+  if (!tenants.enabled()) return std::nullopt;
+  const std::string_view tenant = TenantOf(head, tenants.header());
+  const auto refusal = tenants.Admit(tenant, bytes, clock_.Monotonic());
+  if (!refusal) return std::nullopt;
+  auto response = http::Response::RetryAfter(429, refusal->retry_after, refusal->text + "\n");
+  AddWritten(response, kind, {});
+  state_.metrics().CountRequest(ProtocolOf(kind), 429, {});
+  return response;
+}
+
+void RemoteWriteHandler::ChargeTenant(const Request& request, std::string_view tenant,
+                                      uint64_t body_bytes) {
+  const StagedWrite& staged = request.staged;
+  const uint64_t samples =
+      staged.samples.received + staged.histograms.received + staged.exemplars.received;
+  // A body with a Content-Length was taken by it.
+  const uint64_t bytes = request.exchange->head().chunked() ? body_bytes : 0;
+  state_.tenants().Charge(tenant, samples, bytes, clock_.Monotonic());
+}
+
+bool RemoteWriteHandler::ReserveStaged(Request& request) {
+  auto& in_flight = state_.metrics().in_flight_decoded_bytes;
+  const uint64_t bytes = request.staged.used_bytes();
+  const uint64_t before = in_flight.fetch_add(bytes, std::memory_order_relaxed);
+  request.reserved_staged = bytes;
+  // As with bodies, one is always let in.
+  if (before == 0 || before + bytes <= options_.in_flight_bodies.value) return true;
+  state_.metadata().Forget(request.staged.metadata_keys);
+  state_.metrics().CountWrite(request.staged, false, RefusalReason::kOverloaded);
+  Finish(request, MakeRefusal(503,
+                              "too many decoded requests wait for the disk "
+                              "(limits.in_flight_bodies); send again"));
+  return false;
+}
+
+void RemoteWriteHandler::Abandoned(const http::RequestHead& head) {
+  Unreserve(head.admission());
+  head.set_admission(0);
+}
+
+std::optional<http::Response> RemoteWriteHandler::Grown(const http::RequestHead& head,
+                                                        uint64_t bytes) {
+  // The buffer grows by doubling: what comes next is reserved before it comes.
+  const uint64_t wanted =
+      std::min(2 * bytes, head.content_length().value_or(options_.max_body.value));
+  if (wanted <= head.admission()) return std::nullopt;
+  if (!Reserve(wanted - head.admission())) {
+    return Refuse(Negotiate(head).value_or(wal::RecordKind::kRemoteWrite1), 503, kBodiesInFlight);
+  }
+  head.set_admission(wanted);
+  return std::nullopt;
+}
+
+http::Response RemoteWriteHandler::TooLarge(const http::RequestHead& head, ByteCount limit) {
+  const auto kind = Negotiate(head);
+  if (!kind.ok()) return Refuse(std::nullopt, 415, kind.error().message());
+  std::string size = "more than that";
+  if (head.content_length()) size = fmt::format("{}", *head.content_length());
+  return Refuse(*kind, 413,
+                fmt::format("at most {} bytes of a body are taken (http.max_body), this one has "
+                            "{}; send fewer samples per request",
+                            limit.value, size));
+}
 
 RemoteWriteHandler::Request& RemoteWriteHandler::TakeRequest(http::Exchange& exchange) {
   const auto shard = static_cast<uint32_t>(exchange.io_thread());
@@ -182,6 +259,7 @@ RemoteWriteHandler::Request& RemoteWriteHandler::TakeRequest(http::Exchange& exc
   }
   Request& request = *io.free.back();
   io.free.pop_back();
+  io.kept_bytes -= std::min<uint64_t>(io.kept_bytes, request.staged.held_bytes());
   request.handler = this;
   request.exchange = &exchange;
   request.io = &io;
@@ -201,16 +279,12 @@ void RemoteWriteHandler::Handle(http::Exchange& exchange) {
   request.kind = Negotiate(head).value_or(wal::RecordKind::kRemoteWrite1);
   state_.metrics().compressed_bytes->Increment(body.size());
   if (body.size() > request.reserved) {
-    // A chunked body: now its size is known.
     if (!Reserve(body.size() - request.reserved)) {
-      return Finish(request, MakeRefusal(503,
-                                         "too many request bodies are in flight "
-                                         "(limits.in_flight_bodies); send again"));
+      return Finish(request, MakeRefusal(503, kBodiesInFlight));
     }
     request.reserved = body.size();
   }
-  const std::string_view tenant =
-      head.Header(request.io->worker.tenant_header()).value_or("").substr(0, kMaxTenantBytes);
+  const std::string_view tenant = TenantOf(head, request.io->worker.tenant_header());
   const std::string_view key = head.Header(kIdempotencyHeader).value_or("");
   if (key.size() > kMaxIdempotencyKeyBytes) {
     return Finish(request, MakeRefusal(400, "the Idempotency-Key has more than 255 bytes"));
@@ -230,12 +304,16 @@ void RemoteWriteHandler::Handle(http::Exchange& exchange) {
   input.received = clock_.Now();
   input.tenant = tenant;
   input.generation = request.lease.sequence();
+  const bool limited = state_.tenants().enabled();
+  if (limited) input.quota = state_.tenants().QuotaOf(tenant, request.began);
   const Status decoded = request.io->worker.Decode(input, request.staged);
   if (!decoded.ok()) {
     state_.metrics().CountUndecodable();
     return Finish(request, MakeRefusal(StatusOf(decoded.error()), decoded.error().message()));
   }
+  if (limited) ChargeTenant(request, tenant, body.size());
   if (request.staged.nothing_to_store()) return Answer(request);
+  if (!ReserveStaged(request)) return;
 
   wal::PendingRecord& record = request.record;
   record = {};
@@ -365,6 +443,15 @@ void RemoteWriteHandler::Release(Request& request) {
   request.exchange = nullptr;
   request.record = {};
   request.staged.Clear();
+  state_.metrics().in_flight_decoded_bytes.fetch_sub(request.reserved_staged,
+                                                     std::memory_order_relaxed);
+  request.reserved_staged = 0;
+  const uint64_t held = request.staged.held_bytes();
+  if (request.io->kept_bytes + held <= kMaxKeptStaging) {
+    request.io->kept_bytes += held;
+  } else {
+    request.staged = {};
+  }
   request.io->free.push_back(&request);
   state_.metrics().in_flight_requests.fetch_sub(1, std::memory_order_relaxed);
 }

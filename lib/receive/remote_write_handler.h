@@ -3,7 +3,7 @@
 // A request's way: Admit() negotiates and reserves the body's bytes; Handle() enters the open
 // generation, decodes on the io thread and hands the record to the journal; when that is durable
 // the io thread appends the samples and answers. Limits: limits.in_flight_bodies (503 above),
-// http.max_body and http.max_decoded_body (413).
+// http.max_body and http.max_decoded_body (413), tenants.* (429).
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,8 @@
 namespace forebay::receive {
 
 // Statuses (docs/remote-write.md, Answers): 204 all accepted; 400 undecodable, or refused in
-// part, then the good part is kept; 413 too large; 415 negotiation; 503 with Retry-After when the
+// part, then the good part is kept; 413 too large; 415 negotiation; 429 with Retry-After when the
+// tenant is above a rate, its body unread; 503 with Retry-After when the
 // bytes in flight are spent, the log cannot be entered or the commit failed, or another attempt of
 // the same request is under way. A request that was stored before is answered as it was then. 2.0
 // requests get the three X-Prometheus-Remote-Write-*-Written headers with each of them but 415, 1.0
@@ -45,6 +46,8 @@ class RemoteWriteHandler final : public http::Handler {
   std::optional<http::Response> Admit(const http::RequestHead& head) override;
   void Handle(http::Exchange& exchange) override;
   void Abandoned(const http::RequestHead& head) override;
+  std::optional<http::Response> Grown(const http::RequestHead& head, uint64_t bytes) override;
+  http::Response TooLarge(const http::RequestHead& head, ByteCount limit) override;
   std::optional<ByteCount> body_limit() const override { return options_.max_body; }
 
   // Stores what was committed but will not be answered, since the server was stopped meanwhile, and
@@ -66,6 +69,13 @@ class RemoteWriteHandler final : public http::Handler {
   void Release(Request& request);
   static void OnCommitted(wal::PendingRecord* record);
   static void OnResumed(void* argument);
+  // Takes what the tenant is allowed; the answer when that is not enough.
+  std::optional<http::Response> AskTenant(const http::RequestHead& head, wal::RecordKind kind,
+                                          uint64_t bytes);
+  // Notes what was in a request that the tenant's limits let in.
+  void ChargeTenant(const Request& request, std::string_view tenant, uint64_t body_bytes);
+  // False when decoded requests take too much: it is answered then.
+  bool ReserveStaged(Request& request);
   bool Reserve(uint64_t bytes);
   void Unreserve(uint64_t bytes);
 

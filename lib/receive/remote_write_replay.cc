@@ -11,6 +11,8 @@ Status RemoteWriteReplay::Replay(const wal::ReplayedRecord& record, wal::Generat
   input.generation = lease.sequence();
   input.replay = true;
   input.refused = record.refused;
+  // Series stay with their tenant; nothing that was accepted is refused.
+  input.quota.owner = state_.tenants().QuotaOf(record.tenant, {}).owner;
   FOREBAY_RETURN_IF_ERROR(worker_.Decode(input, staged_));
   staged_.AppendTo(lease, 0);
   return OkStatus();

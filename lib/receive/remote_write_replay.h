@@ -12,7 +12,7 @@ namespace forebay::receive {
 // Threads: one at a time (the log's recovery).
 class RemoteWriteReplay final : public wal::ReplayHandler {
  public:
-  explicit RemoteWriteReplay(RemoteWriteState& state) : worker_(state) {}
+  explicit RemoteWriteReplay(RemoteWriteState& state) : state_(state), worker_(state) {}
 
   // Series that were refused when the record came are left out; times are checked against the
   // record's receive time. Errors: kInvalidArgument: not decodable; kFailedPrecondition: a series
@@ -21,6 +21,7 @@ class RemoteWriteReplay final : public wal::ReplayHandler {
   Status Replay(const wal::ReplayedRecord& record, wal::GenerationLease& lease) override;
 
  private:
+  RemoteWriteState& state_;
   DecodeWorker worker_;
   StagedWrite staged_;
 };

@@ -10,7 +10,7 @@ namespace forebay::receive {
 
 RemoteWriteState::RemoteWriteState(table::SeriesTable& series, table::TableRegistry& tables,
                                    metrics::Registry& registry, wal::RowAccount* rows)
-    : series_(series), tables_(tables), metrics_(registry, rows) {}
+    : series_(series), tables_(tables), metrics_(registry, rows), tenants_(series, registry) {}
 
 Result<std::unique_ptr<RemoteWriteState>> RemoteWriteState::Create(const config::Config& config,
                                                                    table::SeriesTable& series,
@@ -31,6 +31,7 @@ Status RemoteWriteState::SetRules(const config::Config& config) {
     FOREBAY_ASSIGN_OR_RETURN(auto rules, Rules::Compile(config, version));
     rules_ = std::move(rules);
     max_decoded_body_.store(config.http.max_decoded_body.value, std::memory_order_relaxed);
+    tenants_.Configure(config);
     rules_version_.store(version, std::memory_order_release);
     if (version == 1) return OkStatus();
   }

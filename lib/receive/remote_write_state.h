@@ -17,6 +17,7 @@
 #include "receive/metadata_cache.h"
 #include "receive/receive_metrics.h"
 #include "receive/rules.h"
+#include "receive/tenant_limits.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
 
@@ -34,7 +35,8 @@ class RemoteWriteState {
                                                           metrics::Registry& registry,
                                                           wal::RowAccount* rows = nullptr);
 
-  // Puts the rules of a new configuration in force: remote_write.*, limits.* and databases' rules.
+  // Puts the rules of a new configuration in force: remote_write.*, limits.*, tenants.* and
+  // databases' rules.
   // Requests that are being decoded finish with the old ones. Errors: those of Rules::Compile; the
   // old rules then stay.
   Status SetRules(const config::Config& config) EXCLUDES(mutex_);
@@ -50,6 +52,7 @@ class RemoteWriteState {
   table::TableRegistry& tables() { return tables_; }
   MetadataCache& metadata() { return metadata_; }
   ReceiveMetrics& metrics() { return metrics_; }
+  TenantLimits& tenants() { return tenants_; }
   uint64_t max_decoded_body() const { return max_decoded_body_.load(std::memory_order_relaxed); }
 
  private:
@@ -60,6 +63,7 @@ class RemoteWriteState {
   table::TableRegistry& tables_;
   MetadataCache metadata_;
   ReceiveMetrics metrics_;
+  TenantLimits tenants_;
   std::atomic<uint64_t> rules_version_{0};
   std::atomic<uint64_t> max_decoded_body_{0};  // bytes
 

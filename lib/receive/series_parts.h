@@ -21,6 +21,14 @@ namespace forebay::receive {
 
 inline constexpr size_t kGroupSeries = 32;
 
+// Most of what the parts of one request may come to in memory: a small message may ask for much.
+struct DecodeLimits {
+  size_t samples = SIZE_MAX;
+  size_t items = SIZE_MAX;  // symbols; label refs, exemplars and histograms of a group of series
+};
+// Labels of a series or exemplar are read no further: none may have so many.
+inline constexpr size_t kMaxLabelsRead = 65'536;
+
 // An exemplar or a native histogram of a series, undecoded.
 struct SideItem {
   enum class Kind : uint8_t { kExemplar, kHistogram } kind = Kind::kExemplar;
@@ -98,8 +106,8 @@ struct SampleFilter {
 // Puts samples into the staged columns and counts special values. Threads: one at a time.
 class SampleStager {
  public:
-  SampleStager(StagedWrite& staged, const SampleFilter& filter)
-      : staged_(staged), filter_(filter) {}
+  SampleStager(StagedWrite& staged, const SampleFilter& filter, size_t most)
+      : staged_(staged), filter_(filter), most_(most) {}
 
   void Add(const SampleValue& sample, LeftOut& left_out) {
     constexpr uint64_t kExponent = 0x7ff0'0000'0000'0000;
@@ -118,11 +126,16 @@ class SampleStager {
       ++left_out.too_old;
       return;
     }
+    if (staged_.timestamps.size() == most_) [[unlikely]] {
+      full_ = true;
+      return;
+    }
     staged_.timestamps.push_back(sample.timestamp);
     staged_.values.push_back(sample.bits);
   }
   size_t size() const { return staged_.timestamps.size(); }
-  const SampleFilter& filter() const { return filter_; }
+  // A sample was left out since there were too many.
+  bool full() const { return full_; }
 
  private:
   void CountSpecial(uint64_t bits) {
@@ -139,6 +152,8 @@ class SampleStager {
 
   StagedWrite& staged_;
   const SampleFilter filter_;
+  const size_t most_;
+  bool full_ = false;
 };
 
 // A decoded Exemplar. Reused, so that it does not allocate in steady state.

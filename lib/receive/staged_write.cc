@@ -50,6 +50,7 @@ void StagedWrite::Clear() {
   items_refused = 0;
   first_refusal.clear();
   metadata_keys.clear();
+  if (metadata_keys.capacity() > kKeptSamples) metadata_keys.shrink_to_fit();
   decoded_bytes = 0;
 }
 
@@ -64,6 +65,25 @@ bool StagedWrite::nothing_to_store() const {
 size_t StagedWrite::side_text_bytes() const {
   size_t bytes = 0;
   for (const StagedRows& staged : side_rows) bytes += staged.text.size();
+  return bytes;
+}
+
+size_t StagedWrite::used_bytes() const {
+  size_t bytes = timestamps.size() * kStagedSampleBytes + refused.size() * sizeof(uint32_t) +
+                 metadata_keys.size() * sizeof(uint64_t);
+  for (const StagedRows& staged : side_rows) {
+    bytes += staged.text.size() + staged.rows() * sizeof(uint32_t);
+  }
+  return bytes;
+}
+
+size_t StagedWrite::held_bytes() const {
+  size_t bytes = timestamps.capacity() * kStagedSampleBytes +
+                 refused.capacity() * sizeof(uint32_t) +
+                 metadata_keys.capacity() * sizeof(uint64_t);
+  for (const StagedRows& staged : side_rows) {
+    bytes += staged.text.capacity() + staged.row_ends.capacity() * sizeof(uint32_t);
+  }
   return bytes;
 }
 

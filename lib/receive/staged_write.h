@@ -65,6 +65,9 @@ class Column {
 // a small body could otherwise ask for any amount of text.
 inline constexpr size_t kMaxSideTextBytes = 64U << 20;
 
+// Memory of a staged sample: ref, timestamp, value.
+inline constexpr size_t kStagedSampleBytes = 20;
+
 enum class SideTable : uint8_t { kExemplars, kHistograms, kMetadata };
 inline constexpr size_t kSideTables = 3;
 
@@ -101,6 +104,9 @@ struct StagedWrite {
     return side_rows[database * kSideTables + static_cast<size_t>(side)];
   }
   size_t side_text_bytes() const;
+  // Memory of what is staged, and of all that is held for the next request.
+  size_t used_bytes() const;
+  size_t held_bytes() const;
   // Text of the answer to a request that was refused in part or in whole; at most 4 KB.
   std::string RefusalText() const;
 

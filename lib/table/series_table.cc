@@ -73,7 +73,8 @@ struct SeriesTable::Entry {
   uint32_t row_prefix_bytes = 0;
   std::atomic<uint64_t> last_used{0};
   enum class State : uint8_t { kFree, kLive, kHidden } state = State::kFree;
-  uint8_t keys = 0;  // that lead here, without the canonical one
+  SeriesOwner owner = kNoOwner;  // under the table's mutex
+  uint8_t keys = 0;              // that lead here, without the canonical one
 };
 
 struct SeriesTable::RebuildOptions {
@@ -293,6 +294,8 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
   if (ref != kUnknownSeries) {
     InsertAlias(key, ref);
     MarkUsed(ref, generation);
+    // From before there were limits, or from a journal.
+    if (At(ref).owner == kNoOwner) SetOwner(At(ref), series.owner);
     return ref;
   }
   if (size() >= options_.max_series) {
@@ -300,6 +303,9 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
   }
   if (bytes() >= options_.max_bytes) {
     return Error(ErrorCode::kResourceExhausted, "limits.series_bytes is reached");
+  }
+  if (series.owner < owner_series_.size() && owner_series_[series.owner] >= series.owner_max) {
+    return Error(ErrorCode::kOutOfRange, "the owner has as many series as it may");
   }
   if (!HasRoom(series.labels)) {
     return Error(ErrorCode::kResourceExhausted, "too many different sets of label names");
@@ -323,9 +329,23 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
                          std::memory_order_relaxed);
   entry.canonical = canonical;
   entry.keys = 0;
+  SetOwner(entry, series.owner);
   InsertKey(canonical, ref);
   InsertAlias(key, ref);
   return ref;
+}
+
+void SeriesTable::SetOwner(Entry& entry, SeriesOwner owner) {
+  if (entry.owner != kNoOwner) --owner_series_[entry.owner];
+  entry.owner = owner;
+  if (owner == kNoOwner) return;
+  if (owner >= owner_series_.size()) owner_series_.resize(owner + 1, 0);
+  ++owner_series_[owner];
+}
+
+uint64_t SeriesTable::OwnerSize(SeriesOwner owner) const {
+  MutexLock lock(mutex_);
+  return owner < owner_series_.size() ? owner_series_[owner] : 0;
 }
 
 void SeriesTable::AddDropped(SeriesKey key) {
@@ -367,6 +387,7 @@ uint64_t SeriesTable::EvictIdle(uint64_t idle_before) {
     if (entry.state == Entry::State::kLive &&
         entry.last_used.load(std::memory_order_relaxed) < idle_before) {
       entry.state = Entry::State::kHidden;
+      SetOwner(entry, kNoOwner);
       hidden.push_back(ref);
     }
   }

@@ -42,6 +42,10 @@ inline constexpr SeriesRef kDroppedSeries = 0xffff'fffe;  // a rule drops what h
 // Label-name lists are shared by many series: a shape.
 using ShapeId = uint32_t;
 
+// Who brought a series, for limits of their own; kNoOwner: nobody is asked.
+using SeriesOwner = uint32_t;
+inline constexpr SeriesOwner kNoOwner = 0;
+
 struct SeriesKey {
   uint64_t low = 0;
   uint64_t high = 0;
@@ -54,6 +58,8 @@ struct NewSeries {
   std::span<const Label> labels;  // of the Labels column, sorted by name
   std::span<const std::string_view>
       lifted;  // values of the lifted columns, in schema order; "" absent
+  SeriesOwner owner = kNoOwner;
+  uint64_t owner_max = UINT64_MAX;  // series that the owner may have
 };
 
 // A known series. Views live as long as the ref.
@@ -88,7 +94,8 @@ class SeriesTable {
 
   // Makes `key` lead to the series, which is added unless it is known by its canonical identity.
   // `generation`: the sequence number of the open generation (last use). Errors: kResourceExhausted
-  // when a limit is reached; known series are never refused. Threads: any.
+  // when a limit is reached, kOutOfRange when the owner has as many as it may; known series are
+  // never refused, and stay with who brought them first. Threads: any.
   Result<SeriesRef> Add(SeriesKey key, const NewSeries& series, uint64_t generation)
       EXCLUDES(mutex_);
   // Makes `key` lead to kDroppedSeries until the next eviction. Threads: any.
@@ -118,6 +125,9 @@ class SeriesTable {
   // Frees what was hidden while `sealed_generation` or an older one was open. Threads: the sealer.
   void ReleaseUpTo(uint64_t sealed_generation) EXCLUDES(mutex_);
 
+  // Live series of an owner. Threads: any.
+  uint64_t OwnerSize(SeriesOwner owner) const EXCLUDES(mutex_);
+
   uint64_t size() const { return live_.load(std::memory_order_relaxed); }
   uint64_t bytes() const;
 
@@ -138,6 +148,7 @@ class SeriesTable {
 
   Entry& At(SeriesRef ref) const;
   Shape& ShapeAt(ShapeId shape) const;
+  void SetOwner(Entry& entry, SeriesOwner owner) REQUIRES(mutex_);
   SeriesKey CanonicalKey(const NewSeries& series) REQUIRES(mutex_);
   void InsertKey(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
   void InsertAlias(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
@@ -163,11 +174,12 @@ class SeriesTable {
   std::atomic<uint64_t> entry_bytes_{0};
   SymbolTable symbols_;  // changed under mutex_
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<SeriesRef> free_refs_ GUARDED_BY(mutex_);
   std::vector<ShapeId> free_shapes_ GUARDED_BY(mutex_);
   std::unordered_map<std::string, ShapeId> shape_ids_ GUARDED_BY(mutex_);
   std::vector<Retired> retired_ GUARDED_BY(mutex_);
+  std::vector<uint64_t> owner_series_ GUARDED_BY(mutex_);  // by owner
   uint64_t dropped_keys_ GUARDED_BY(mutex_) = 0;
   std::string scratch_ GUARDED_BY(mutex_);
 };

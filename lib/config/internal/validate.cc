@@ -77,6 +77,7 @@ class Validator {
     CheckListen();
     CheckSizes();
     CheckRemoteWrite();
+    CheckTenants();
     CheckDatabases();
     return std::move(findings_);
   }
@@ -151,6 +152,37 @@ class Validator {
                        FormatByteCount(limits.in_flight_bodies),
                        FormatByteCount(config_.http.max_body)));
     }
+  }
+
+  void CheckTenants() {
+    const Tenants& tenants = config_.tenants;
+    CheckTenantLimits("tenants.limits", tenants.limits);
+    if (tenants.overrides.size() > tenants.max) {
+      Fail("tenants.max", fmt::format("is less than the {} tenants.overrides; raise it",
+                                      tenants.overrides.size()));
+    }
+    std::set<std::string> names;
+    for (size_t i = 0; i < tenants.overrides.size(); ++i) {
+      const TenantOverride& one = tenants.overrides[i];
+      const std::string key = fmt::format("tenants.overrides.{}", i);
+      if (one.name.empty()) {
+        Fail(key + ".name", "must not be empty; write the value of remote_write.tenant_header");
+      } else if (!names.insert(one.name).second) {
+        Fail(key + ".name", fmt::format("\"{}\" stands twice; keep one of them", one.name));
+      }
+      CheckTenantLimits(key + ".limits", one.limits);
+    }
+  }
+
+  void CheckTenantLimits(const std::string& key, const TenantLimits& limits) {
+    const auto check = [&](const char* rate, uint64_t per_second, uint64_t burst) {
+      if (burst == 0 || per_second != 0) return;
+      Fail(fmt::format("{}.{}_burst", key, rate),
+           fmt::format("means nothing without {}.{}_per_second; set that too", key, rate));
+    };
+    check("requests", limits.requests_per_second, limits.requests_burst);
+    check("samples", limits.samples_per_second, limits.samples_burst);
+    check("bytes", limits.bytes_per_second.value, limits.bytes_burst.value);
   }
 
   void CheckRemoteWrite() {

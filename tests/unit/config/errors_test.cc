@@ -178,6 +178,15 @@ TEST_CASE("validation: relations of sizes and times") {
   CHECK_THAT(OneError("batch:\n  max_bytes: 1MB\n"), StartsWith("f.yaml:2:3: batch.min_bytes: "));
   CHECK_THAT(OneError("upload: {retry_initial: 10m}"), Contains("upload.retry_max (5m)"));
   CHECK_THAT(OneError("limits: {in_flight_bodies: 1MiB}"), Contains("http.max_body (32MiB)"));
+  CHECK_THAT(OneError("tenants: {limits: {samples_burst: 5}}"),
+             Contains("tenants.limits.samples_per_second"));
+  CHECK_THAT(OneError("tenants: {overrides: [{name: a, limits: {bytes_burst: 5B}}]}"),
+             Contains("tenants.overrides.0.limits.bytes_per_second"));
+  CHECK_THAT(OneError("tenants: {overrides: [{name: a}, {name: a}]}"), Contains("stands twice"));
+  CHECK_THAT(OneError("tenants: {overrides: [{limits: {series_max: 1}}]}"),
+             Contains("tenant_header"));
+  CHECK_THAT(OneError("tenants: {max: 1, overrides: [{name: a}, {name: b}]}"),
+             Contains("tenants.max"));
 }
 
 TEST_CASE("validation: addresses and TLS") {

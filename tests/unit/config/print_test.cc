@@ -70,6 +70,12 @@ class Filler {
     config.batch.min_bytes = std::min(config.batch.min_bytes, config.batch.max_bytes);
     config.upload.retry_initial = std::min(config.upload.retry_initial, config.upload.retry_max);
     config.limits.in_flight_bodies = std::max(config.limits.in_flight_bodies, config.http.max_body);
+    config.tenants.max = std::max<uint64_t>(config.tenants.max, config.tenants.overrides.size());
+    MendTenant(config.tenants.limits);
+    for (size_t i = 0; i < config.tenants.overrides.size(); ++i) {
+      config.tenants.overrides[i].name += std::to_string(i);
+      MendTenant(config.tenants.overrides[i].limits);
+    }
     for (std::string& prefix : config.remote_write.drop_label_prefixes) prefix += "x";
     config.remote_write.paths = {"/" + std::to_string(random_()), "/$${x}$1"};
     config.remote_write.tenant_header = "X-$";
@@ -95,6 +101,12 @@ class Filler {
   }
 
  private:
+  static void MendTenant(TenantLimits& limits) {
+    if (limits.requests_per_second == 0) limits.requests_burst = 0;
+    if (limits.samples_per_second == 0) limits.samples_burst = 0;
+    if (limits.bytes_per_second.value == 0) limits.bytes_burst = {0};
+  }
+
   static void MendRelabel(std::vector<RelabelConfig>& configs) {
     for (RelabelConfig& config : configs) {
       config.source_labels = {"a", "b c"};

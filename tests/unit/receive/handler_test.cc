@@ -1,172 +1,14 @@
 #include "receive/remote_write_handler.h"
 
-#include <snappy.h>
-
 #include <catch2/catch.hpp>
-#include <functional>
 #include <thread>
 
-#include "http/client.h"
-#include "http/server.h"
-#include "io/memory_file_system.h"
-#include "receive/remote_write_replay.h"
-#include "request_builder.h"
-#include "wal/wal.h"
+#include "handler_harness.h"
 
 using namespace forebay;           // NOLINT
 using namespace forebay::receive;  // NOLINT
 using namespace forebay::testing;  // NOLINT
-
-namespace {
-
-const TextLabels kUp = {{"__name__", "up"}, {"job", "x"}};
-const char* const kV2Type = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-
-// Passes on to a real log, and fails on command.
-class FailingWal final : public wal::Wal {
- public:
-  explicit FailingWal(wal::Wal& wal) : wal_(wal) {}
-  Result<wal::GenerationLease> Enter() override {
-    if (enter_fails) return Error(ErrorCode::kUnavailable, "disk above storage.max_disk");
-    return wal_.Enter();
-  }
-  void Commit(const wal::GenerationLease& lease, wal::PendingRecord* record) override {
-    if (commit_held) {
-      held = record;
-      return;
-    }
-    if (!commit_fails) return wal_.Commit(lease, record);
-    record->status = Error(ErrorCode::kNoSpace, "journal: no space left");
-    record->done(record);
-  }
-  Status Flush(MonotonicTime deadline) override { return wal_.Flush(deadline); }
-  Status Stop(MonotonicTime deadline) override { return wal_.Stop(deadline); }
-  wal::WalStats stats() const override { return wal_.stats(); }
-
-  std::atomic<bool> enter_fails{false};
-  std::atomic<bool> commit_fails{false};
-  // The next record goes nowhere until the test calls its done.
-  std::atomic<bool> commit_held{false};
-  std::atomic<wal::PendingRecord*> held{nullptr};
-
- private:
-  wal::Wal& wal_;
-};
-
-// Receiver, log and server over a file system in memory.
-class Node {
- public:
-  explicit Node(io::FileSystem& file_system, config::Config configuration = {})
-      : config(std::move(configuration)), fs(file_system) {
-    config.databases = {{.name = "Metrics", .relabel_configs = {}, .lift_labels = {}, .sinks = {}}};
-    config.storage.dir = "data";
-    config.storage.reserve = {0};
-    store = std::make_unique<wal::SegmentStore>(fs, clock, "data/segments");
-    state = Must(RemoteWriteState::Create(config, series, tables, registry, &store->rows()));
-    replay = std::make_unique<RemoteWriteReplay>(*state);
-    quarantine = std::make_unique<wal::Quarantine>(fs, "data/quarantine");
-    REQUIRE(quarantine->Open().ok());
-    wal::WalOptions options;
-    options.storage = config.storage;
-    options.limits = config.limits;
-    options.shards = 2;
-    ledger = std::make_unique<wal::RequestLedger>(
-        fs, clock,
-        wal::RequestLedger::Options{"data/ledger", config.idempotency.window,
-                                    config.idempotency.max_entries});
-    REQUIRE(ledger->Load().ok());
-    real_wal = Must(wal::Wal::Open(options, fs, clock, series, tables, *store, *quarantine, *replay,
-                                   ledger.get()));
-    wal = std::make_unique<FailingWal>(*real_wal);
-    RemoteWriteHandler::Options handler_options;
-    handler_options.max_body = config.http.max_body;
-    handler_options.in_flight_bodies = config.limits.in_flight_bodies;
-    handler_options.io_threads = 2;
-    handler_options.ledger = ledger.get();
-    handler = std::make_unique<RemoteWriteHandler>(handler_options, *state, *wal, clock);
-    http::ServerOptions server_options;
-    server_options.limits = config.http;
-    server_options.limits.io_threads = 2;
-    server = Must(http::Server::Create(server_options));
-    server->Route("POST", "/api/v1/write", handler.get());
-    REQUIRE(server->Start().ok());
-    client = Must(http::Client::Create({}));
-  }
-  ~Node() {
-    (void)server->Stop(Soon());
-    handler->Stop();
-    (void)real_wal->Stop(Soon());
-  }
-
-  template <typename T>
-  static T Must(Result<T> result) {
-    if (!result.ok()) FAIL(result.error().ToString());
-    return std::move(*result);
-  }
-  MonotonicTime Soon() const { return clock.Monotonic() + std::chrono::seconds(20); }
-
-  http::ClientResponse Send(const std::string& body, http::HeaderList headers) {
-    http::ClientRequest request;
-    request.method = "POST";
-    request.url = "http://127.0.0.1:" + std::to_string(server->port()) + "/api/v1/write";
-    request.headers = std::move(headers);
-    request.body = body;
-    return Must(client->Do(request));
-  }
-  static std::string Compress(const std::string& message) {
-    std::string body;
-    snappy::Compress(message.data(), message.size(), &body);
-    return body;
-  }
-  http::ClientResponse Send1(const std::string& message) {
-    return Send(Compress(message), {{"Content-Type", "application/x-protobuf"}});
-  }
-  http::ClientResponse Send2(const std::string& message) {
-    return Send(Compress(message), {{"Content-Type", kV2Type}, {"Content-Encoding", "snappy"}});
-  }
-  // Once all requests are answered both sides of the account are equal.
-  wal::RowCounts Rows() {
-    const wal::RowCounts rows = store->rows().Snapshot()["Metrics"];
-    CHECK(rows.in() == rows.out());
-    return rows;
-  }
-  uint64_t StoredRows() {
-    REQUIRE(wal->Flush(Soon()).ok());
-    return store->Totals().rows;
-  }
-  bool Exposes(const std::string& line) const {
-    return ("\n" + registry.Expose()).find("\n" + line + "\n") != std::string::npos;
-  }
-
-  config::Config config;
-  io::FileSystem& fs;
-  SystemClock clock;
-  metrics::Registry registry;
-  table::SeriesTable series{{.hash_seed = 3}};
-  table::TableRegistry tables{1000};
-  std::unique_ptr<wal::SegmentStore> store;
-  std::unique_ptr<RemoteWriteState> state;
-  std::unique_ptr<RemoteWriteReplay> replay;
-  std::unique_ptr<wal::Quarantine> quarantine;
-  std::unique_ptr<wal::RequestLedger> ledger;
-  std::unique_ptr<wal::Wal> real_wal;
-  std::unique_ptr<FailingWal> wal;
-  std::unique_ptr<RemoteWriteHandler> handler;
-  std::unique_ptr<http::Server> server;
-  std::unique_ptr<http::Client> client;
-};
-
-std::string Written(const http::ClientResponse& response) {
-  std::string counts;
-  for (const char* kind : {"Samples", "Histograms", "Exemplars"}) {
-    const auto value =
-        response.Header("X-Prometheus-Remote-Write-" + std::string(kind) + "-Written");
-    if (value) counts += (counts.empty() ? "" : " ") + std::string(*value);
-  }
-  return counts;
-}
-
-}  // namespace
+using Node = HandlerNode;
 
 TEST_CASE("handler: a good 1.0 request is 204 without Written headers, and its row is stored") {
   io::MemoryFileSystem fs;
@@ -289,12 +131,53 @@ TEST_CASE("handler: bodies too large, as sent or decoded, are 413") {
   CHECK(decoded.status == 413);
   CHECK(Written(decoded) == "0 0 0");
   CHECK_THAT(decoded.body, Catch::Contains("http.max_decoded_body"));
-  const auto head = http::RequestHead::Make(
-      "POST", "/api/v1/write", {{"Content-Length", "1001"}, {"Content-Type", kV2Type}});
-  const auto refused = node.handler->Admit(head);
+  // By its length alone, unread: with the counts that 2.0 senders want, and counted.
+  const auto sent = node.Send(std::string(1001, 'x'), {{"Content-Type", kV2Type}});
+  CHECK(sent.status == 413);
+  CHECK(Written(sent) == "0 0 0");
+  CHECK_THAT(sent.body, Catch::Contains("http.max_body"));
+  CHECK(node.Exposes("forebay_receive_requests_total{code=\"413\",protocol=\"remote_write_2\"} 3"));
+}
+
+TEST_CASE("handler: announced bodies do not take the budget from those that come") {
+  config::Config config;
+  config.limits.in_flight_bodies = {32U << 20};
+  io::MemoryFileSystem fs;
+  Node node(fs, config);
+  std::vector<http::RequestHead> announced;
+  for (int i = 0; i < 500; ++i) {
+    announced.push_back(http::RequestHead::Make("POST", "/api/v1/write",
+                                                {{"Content-Length", std::to_string(20U << 20)}}));
+    CHECK(!node.handler->Admit(announced.back()));
+  }
+  CHECK(node.Send1(Series1(kUp)).status == 204);
+  // One of them comes, a second one has no room beside it.
+  CHECK(!node.handler->Grown(announced[0], 10U << 20));
+  CHECK(!node.handler->Grown(announced[0], 20U << 20));
+  CHECK(node.handler->Grown(announced[1], 10U << 20));
+  for (const auto& head : announced) node.handler->Abandoned(head);
+  CHECK(node.state->metrics().in_flight_bytes == 0);
+}
+
+TEST_CASE("handler: a chunked body is reserved as it grows, and 503 beyond the budget") {
+  config::Config config;
+  config.limits.in_flight_bodies = {1 << 20};
+  io::MemoryFileSystem fs;
+  Node node(fs, config);
+  const http::HeaderList chunked = {{"Transfer-Encoding", "chunked"}, {"Content-Type", kV2Type}};
+  const auto first = http::RequestHead::Make("POST", "/api/v1/write", chunked);
+  const auto second = http::RequestHead::Make("POST", "/api/v1/write", chunked);
+  CHECK(!node.handler->Admit(first));
+  CHECK(!node.handler->Admit(second));
+  CHECK(!node.handler->Grown(first, 400'000));
+  CHECK(node.state->metrics().in_flight_bytes >= 800'000);
+  const auto refused = node.handler->Grown(second, 200'000);
   REQUIRE(refused.has_value());
-  CHECK(refused->status == 413);
-  CHECK(refused->headers.size() >= 3);
+  CHECK(refused->status == 503);
+  CHECK(refused->headers.size() >= 4);  // Retry-After and the three counts
+  node.handler->Abandoned(second);
+  node.handler->Abandoned(first);
+  CHECK(node.state->metrics().in_flight_bytes == 0);
 }
 
 TEST_CASE("handler: a log that cannot be entered is 503 with Retry-After, next time unread") {
@@ -381,6 +264,7 @@ TEST_CASE("handler: what was acknowledged and not sealed comes back by replay, a
               .status == 400);
     CHECK(node.Send1(Series1(kUp, 2)).status == 204);
     // Nothing can be written any more: ending this node seals nothing.
+    node.disk_is_gone = true;
     fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "the disk is gone"));
   }
   fs.Crash({.keep_probability = 0});
@@ -511,6 +395,7 @@ TEST_CASE(
       Node node(fs);
       CHECK(node.Send2(message).status == 400);
       if (sealed) CHECK(node.StoredRows() == 1);
+      node.disk_is_gone = true;
       fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "the disk is gone"));
     }
     fs.Crash({.keep_probability = 0});
