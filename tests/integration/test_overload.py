@@ -306,7 +306,7 @@ def test_ten_times_the_allowed_load_is_429_and_a_modest_tenant_does_not_notice(m
 
 
 def test_more_than_the_disk_holds_is_503_until_a_dead_sink_works_again(make_forebay):
-    node = make_forebay({**CONFIG, "storage": {"max_disk": "1MiB"}, "upload": {"retry_max": "2s"}}, start=False)
+    node = make_forebay({**CONFIG, "storage": {"max_disk": "8MiB"}, "upload": {"retry_max": "2s"}}, start=False)
     node.out.write_text("a file where the sink needs a folder")
     node.start()
     account = Account()
