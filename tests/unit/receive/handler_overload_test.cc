@@ -166,8 +166,11 @@ TEST_CASE("handler: Stop stores what was committed and never answered") {
     request.url = "http://127.0.0.1:" + std::to_string(node.server->port()) + "/api/v1/write";
     const std::string body = Node::Compress(Series1(kUp));
     request.body = body;
-    const auto client = Node::Must(http::Client::Create({}));
-    CHECK_FALSE(client->Do(request).ok());  // the connection was cut
+    // The exchange is never answered; the sender gives up.
+    http::ClientOptions options;
+    options.total_timeout = std::chrono::seconds(1);
+    const auto client = Node::Must(http::Client::Create(options));
+    CHECK_FALSE(client->Do(request).ok());
   });
   while (node.wal->held == nullptr) std::this_thread::yield();
   wal::PendingRecord* const record = node.wal->held;
