@@ -59,7 +59,14 @@ void Node::AddMetrics() {
   wal("forebay_wal_quarantined_records_total",
       "Journal records that could not be replayed and were kept aside.", kCounter,
       &S::quarantined_records);
-  wal("forebay_wal_journal_bytes", "Bytes of the journals on disk.", kGauge, &S::journal_bytes);
+  wal("forebay_wal_journal_bytes", "Bytes of the journals on disk, with what is reserved.", kGauge,
+      &S::journal_bytes);
+  wal("forebay_wal_journal_spare_bytes", "Bytes of files kept for the next journals.", kGauge,
+      &S::journal_spare_bytes);
+  wal("forebay_wal_journals_recycled_total", "Journals begun in the file of an earlier one.",
+      kCounter, &S::journals_recycled);
+  wal("forebay_wal_torn_tails_total", "Journals found at start that ended in an unfinished write.",
+      kCounter, &S::torn_tails);
   wal("forebay_wal_journal_written_bytes_total", "Bytes written to journals.", kCounter,
       &S::journal_bytes_written);
   wal("forebay_wal_journal_records_total", "Records made durable in journals.", kCounter,

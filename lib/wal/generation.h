@@ -100,10 +100,11 @@ class Generation {
   // Forgets what was appended, after a failed replay.
   void Discard();
 
-  // Used by the journal thread alone, until the generation is closed.
+  // Used by the journal thread alone until the generation is drained, then by the sealer.
   std::unique_ptr<JournalWriter> journal;
-  uint64_t journal_bytes = 0;  // size of the file once closed, for accounting
+  std::atomic<uint64_t> journal_bytes{0};  // that its file takes on the disk
   // Used by the sealer thread alone.
+  std::string recycled_to;    // the journal has this name now, which may not be durable yet
   bool replay_first = false;  // found at start: its samples are still in its journal
   bool recovered = false;     // found at start
   std::optional<std::vector<SegmentInfo>> sealed;  // durable, while its journal is being removed

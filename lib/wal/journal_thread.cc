@@ -25,14 +25,7 @@ void WalImpl::JournalLoop() {
     if (list != nullptr) CommitGroups(list);
     const MonotonicTime now = parts_.clock.Monotonic();
     CheckDisk();
-    if (RotationDue(now)) {
-      const Status rotated = Rotate();
-      if (!rotated.ok()) {
-        journal_errors_.fetch_add(1);
-        next_rotation_attempt_ = now + kRotationRetry;
-        LogError("cannot begin a journal", {{"error", rotated.error().ToString()}});
-      }
-    }
+    if (RotationDue(now)) TryRotate();
     MutexLock lock(mutex_);
     if (stop_journal_ && queue_head_ == nullptr) return;
   }
@@ -98,22 +91,45 @@ Status WalImpl::WriteGroup(Generation& generation, PendingRecord* first) {
     status = generation.journal->Sync();
   }
   if (!status.ok()) {
-    journal_errors_.fetch_add(1);
-    LogError("journal failed; a new one begins", {{"journal", generation.identity().journal_path},
-                                                  {"error", status.error().ToString()}});
-    generation.journal.reset();
-    MutexLock lock(mutex_);
-    if (open_.get() == &generation) {
-      journal_broken_.store(true);
-      rotate_up_to_ = std::max(rotate_up_to_, generation.identity().sequence);
-    }
+    JournalFailed(generation, before, status.error());
     return status;
   }
   FOREBAY_FAILPOINT("acknowledge.before_wake");
-  const uint64_t written = generation.journal->bytes() - before;
-  journal_bytes_written_.fetch_add(written, std::memory_order_relaxed);
-  open_journal_bytes_.fetch_add(written, std::memory_order_relaxed);
+  journal_bytes_written_.fetch_add(generation.journal->bytes() - before, std::memory_order_relaxed);
+  CountJournalBytes(generation, generation.journal->disk_bytes());
   return status;
+}
+
+// What failed may be on the disk nevertheless, and is answered 503: it must not come back. The next
+// journal says so durably, and is begun before the answer; where that fails, the file is cut as
+// well as the disk still can.
+void WalImpl::JournalFailed(Generation& generation, uint64_t good_bytes, const Error& error) {
+  journal_errors_.fetch_add(1);
+  LogError("journal failed; a new one begins",
+           {{"journal", generation.identity().journal_path}, {"error", error.ToString()}});
+  generation.journal->CutBehind(good_bytes);
+  generation.journal.reset();
+  if (error.code() == ErrorCode::kNoSpace) spares_.Drop();
+  {
+    MutexLock lock(mutex_);
+    abandoned_.push_back({generation.identity().id, good_bytes});
+    if (open_.get() == &generation) journal_broken_.store(true);
+    rotate_up_to_ = std::max(rotate_up_to_, open_->identity().sequence);
+  }
+  TryRotate();
+}
+
+void WalImpl::TryRotate() {
+  const Status rotated = Rotate();
+  if (rotated.ok()) return;
+  journal_errors_.fetch_add(1);
+  next_rotation_attempt_ = parts_.clock.Monotonic() + kRotationRetry;
+  LogError("cannot begin a journal", {{"error", rotated.error().ToString()}});
+}
+
+void WalImpl::CountJournalBytes(Generation& generation, uint64_t bytes) {
+  const uint64_t before = generation.journal_bytes.exchange(bytes);
+  journal_disk_bytes_.fetch_add(bytes - before);  // may go down: the sum is modulo 2^64
 }
 
 bool WalImpl::RotationDue(MonotonicTime now) {
@@ -122,9 +138,10 @@ bool WalImpl::RotationDue(MonotonicTime now) {
   const Generation& open = *open_;
   if (rotate_up_to_ >= open.identity().sequence) return true;
   // A journal grows also by requests of which no sample is kept.
-  const uint64_t journal = open_journal_bytes_.load(std::memory_order_relaxed);
-  if (journal > kJournalHeaderBytes && journal >= options_.generation.max_journal.value)
+  if (open.journal != nullptr && !open.journal->empty() &&
+      open.journal->bytes() >= options_.generation.max_journal.value) {
     return true;
+  }
   if (open.memory_bytes() == 0) return false;
   const auto age = now - open.identity().opened;
   // A full disk: the journal takes several times what its segments will, and only segments can be
@@ -136,13 +153,50 @@ bool WalImpl::RotationDue(MonotonicTime now) {
 // Begins the next generation; the open one goes to the sealer. On an error nothing has changed.
 Status WalImpl::Rotate() {
   FOREBAY_FAILPOINT("rotate.before_create");
-  const uint64_t id = ids_->Next();
-  FOREBAY_ASSIGN_OR_RETURN(auto journal,
-                           JournalWriter::Create(parts_.fs, JournalPath(id), id,
-                                                 options_.durability != config::Durability::kNone));
+  const JournalIdentity identity = NextJournal();
+  FOREBAY_ASSIGN_OR_RETURN(auto journal, BeginJournal(identity));
   FOREBAY_FAILPOINT("rotate.after_create");
-  Install(id, std::move(journal));
+  Install(identity, std::move(journal));
   return {};
+}
+
+JournalIdentity WalImpl::NextJournal() { return {ids_->Next(), salts_()}; }
+
+// In a spare file where there is one; what a spare cannot do a new file may.
+Result<std::unique_ptr<JournalWriter>> WalImpl::BeginJournal(const JournalIdentity& journal) {
+  JournalWriter::Options options;
+  options.identity = journal;
+  options.durable = options_.durability != config::Durability::kNone;
+  if (options.durable) options.reserve_max = options_.generation.max_journal.value;
+  options.abandoned = AbandonedStillThere();
+  if (options.durable) {
+    if (auto spare = spares_.Take()) {
+      options.spare = std::move(spare->path);
+      auto writer = JournalWriter::Create(parts_.fs, journal_directory_, options);
+      if (writer.ok()) {
+        journals_recycled_.fetch_add(1);
+        return writer;
+      }
+      LogWarn("a spare journal file cannot be used",
+              {{"file", options.spare}, {"error", writer.error().ToString()}});
+      options.spare.clear();
+    }
+  }
+  auto writer = JournalWriter::Create(parts_.fs, journal_directory_, options);
+  if (!writer.ok() && writer.error().code() == ErrorCode::kNoSpace) spares_.Drop();
+  return writer;
+}
+
+// The list shrinks as generations are sealed: then their journals are gone.
+std::vector<AbandonedJournal> WalImpl::AbandonedStillThere() {
+  MutexLock lock(mutex_);
+  std::erase_if(abandoned_, [this](const AbandonedJournal& journal) REQUIRES(mutex_) {
+    const auto is_it = [&](const auto& generation) {
+      return generation != nullptr && generation->identity().id == journal.id;
+    };
+    return !is_it(open_) && std::none_of(sealing_.begin(), sealing_.end(), is_it);
+  });
+  return abandoned_;
 }
 
 // The first generation. On a full volume it has no journal: nothing is acknowledged until one can
@@ -153,7 +207,7 @@ Status WalImpl::OpenFirst() {
   LogError("no journal can be begun: the node starts without taking requests",
            {{"error", rotated.error().ToString()}});
   journal_errors_.fetch_add(1);
-  Install(ids_->Next(), nullptr);
+  Install(NextJournal(), nullptr);
   MutexLock lock(mutex_);
   rotate_up_to_ = open_->identity().sequence;
   return {};
@@ -161,31 +215,29 @@ Status WalImpl::OpenFirst() {
 
 // Makes a generation the open one; the one before goes to the sealer. journal: null when there is
 // none to write to.
-void WalImpl::Install(uint64_t id, std::unique_ptr<JournalWriter> journal) {
+void WalImpl::Install(const JournalIdentity& identity, std::unique_ptr<JournalWriter> journal) {
   std::shared_ptr<Generation> old;
   {
     MutexLock lock(mutex_);
     const uint64_t sequence = next_sequence_++;
-    auto fresh = MakeGeneration(sequence, id);
-    const uint64_t header_bytes = journal == nullptr ? 0 : journal->bytes();
+    auto fresh = MakeGeneration(sequence, identity);
+    if (journal != nullptr) CountJournalBytes(*fresh, journal->disk_bytes());
     journal_broken_.store(journal == nullptr);
     fresh->journal = std::move(journal);
     parts_.series.SetOpenGeneration(sequence);
     old = std::move(open_);
     open_ = std::move(fresh);
-    const uint64_t old_bytes = open_journal_bytes_.exchange(header_bytes);
-    if (old != nullptr) {
-      sealing_journal_bytes_.fetch_add(old_bytes);
-      old->journal_bytes = old_bytes;
-      sealing_.push_back(old);
-    }
+    if (old != nullptr) sealing_.push_back(old);
   }
   if (old != nullptr) old->Close();
 }
 
-// After each group: what was written must not outrun the watermark by more than that.
+// After each group: what was written must not outrun the watermark by more than that. Spares are
+// the first to go.
 void WalImpl::CheckDisk() {
-  if (parts_.disk != nullptr) parts_.disk->Check();
+  if (parts_.disk == nullptr) return;
+  parts_.disk->Check();
+  if (spares_.bytes() != 0 && SpaceIsShort()) spares_.Drop();
 }
 
 }  // namespace forebay::wal

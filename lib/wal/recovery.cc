@@ -4,7 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
+#include <limits>
 #include <set>
 
 #include "base/failpoint.h"
@@ -16,74 +16,128 @@
 namespace forebay::wal {
 namespace {
 
-constexpr std::string_view kJournalSuffix = ".log";
+// The heads of the group that is being read, in the order of the file: only of the last group of a
+// journal can payloads be torn, so only they are looked at.
+using Group = std::vector<JournalReader::Head>;
 
-// The id in "<hex>.log", written as JournalPath writes it; nothing for other names.
-std::optional<uint64_t> JournalId(std::string_view name) {
-  uint64_t id = 0;
-  (void)std::from_chars(name.data(), name.data() + name.size(), id, 16);
-  if (name != fmt::format("{:x}{}", id, kJournalSuffix)) return std::nullopt;
-  return id;
+// After a reading to the end: all of the file is one damage, and more than an empty journal.
+bool NothingFound(const JournalReader& reader) {
+  return !reader.header_holds() && reader.damage().size() == 1 &&
+         reader.damage().front().offset == 0 && reader.damage().front().length == reader.size();
 }
 
 }  // namespace
 
 Status WalImpl::Recover() {
-  std::vector<uint64_t> ids;
+  // An earlier process may have been killed between taking a journal's name away and making that
+  // durable: the journal must not come back when its segments are uploaded or its file written to.
+  FOREBAY_RETURN_IF_ERROR(parts_.fs.SyncDirectory(journal_directory_));
   FOREBAY_ASSIGN_OR_RETURN(const auto entries, parts_.fs.List(journal_directory_));
-  std::vector<std::pair<uint64_t, uint64_t>> journals;  // id, size
+  std::vector<std::pair<JournalIdentity, uint64_t>> journals;  // and size
   for (const io::DirectoryEntry& entry : entries) {
     const bool file = !entry.is_directory && !entry.is_other;
-    const std::optional<uint64_t> id = JournalId(entry.name);
-    if (!file || !id) {
+    const std::string path = io::JoinPath(journal_directory_, entry.name);
+    const auto identity = ParseJournalFileName(entry.name);
+    if (file && identity) {
+      journals.emplace_back(*identity, entry.size);
+    } else if (file && IsSpareFileName(entry.name)) {
+      spares_.Keep({path, entry.size});
+    } else {
       LogWarn("what lies in the journal directory is not a journal and is left alone",
               {{"file", entry.name}});
-      continue;
     }
-    ids.push_back(*id);
-    journals.emplace_back(*id, entry.size);
   }
-  std::sort(journals.begin(), journals.end());
-  uint64_t newest_id = journals.empty() ? 0 : journals.back().first;
+  std::sort(journals.begin(), journals.end(),
+            [](const auto& a, const auto& b) { return a.first.id < b.first.id; });
+  std::vector<uint64_t> ids;
+  for (const auto& [identity, size] : journals) ids.push_back(identity.id);
+  uint64_t newest_id = ids.empty() ? 0 : ids.back();
   FOREBAY_RETURN_IF_ERROR(DropScrap(ids, newest_id));
   ids_ = std::make_unique<FlakeIds>(options_.host_id, parts_.clock, newest_id);
   FOREBAY_RETURN_IF_ERROR(parts_.store.LoadExisting());
   std::vector<std::shared_ptr<Generation>> found;
   {
     MutexLock lock(mutex_);
-    for (const auto& [id, size] : journals) {
-      auto generation = MakeGeneration(next_sequence_++, id);
+    for (const auto& [identity, size] : journals) {
+      auto generation = MakeGeneration(next_sequence_++, identity);
       generation->replay_first = true;
       generation->recovered = true;
-      generation->journal_bytes = size;
-      sealing_journal_bytes_.fetch_add(size);
+      CountJournalBytes(*generation, size);
       recovered_up_to_ = generation->identity().sequence;
+      unread_.push_back({generation->identity().journal_path});
       found.push_back(generation);
       sealing_.push_back(std::move(generation));
+    }
+  }
+  for (UnreadJournal& journal : unread_) {
+    const Status read = ReadAbandoned(journal);
+    if (!read.ok()) {
+      LogError("a journal cannot be read",
+               {{"journal", journal.path}, {"error", read.error().ToString()}});
     }
   }
   for (const auto& generation : found) EnterIdentities(*generation);
   return {};
 }
 
-// Before the first request: a retry of what waits for its replay must be known. Nothing is decoded.
-// What cannot be read now is entered by the replay.
+// What a journal says of the failed ones before it stands in front of its requests' records.
+Status WalImpl::ReadAbandoned(UnreadJournal& journal) {
+  if (journal.read) return {};
+  const auto reader = JournalReader::Open(parts_.fs, journal.path);
+  if (reader.ok()) {
+    FOREBAY_RETURN_IF_ERROR((*reader)->NextHead());
+    const auto& abandoned = (*reader)->abandoned();
+    found_abandoned_.insert(found_abandoned_.end(), abandoned.begin(), abandoned.end());
+  } else if (reader.error().code() != ErrorCode::kCorruption &&
+             reader.error().code() != ErrorCode::kNotFound) {
+    return Error(reader.error());
+  }
+  journal.read = true;
+  return {};
+}
+
+uint64_t WalImpl::JournalLimit(uint64_t id) const {
+  uint64_t limit = std::numeric_limits<uint64_t>::max();
+  for (const AbandonedJournal& journal : found_abandoned_) {
+    if (journal.id == id) limit = std::min(limit, journal.bytes);
+  }
+  return limit;
+}
+
+// Before the first request: a retry of what waits for its replay must be known. Payloads are read
+// of the last group only: those before it were synced as a whole. What cannot be read now is
+// entered by the replay.
 void WalImpl::EnterIdentities(const Generation& generation) {
   if (parts_.ledger == nullptr || !parts_.ledger->enabled()) return;
   const Generation::Identity& identity = generation.identity();
-  Result<std::unique_ptr<JournalReader>> reader =
-      JournalReader::Open(parts_.fs, identity.journal_path);
+  auto reader = JournalReader::Open(parts_.fs, identity.journal_path, {JournalLimit(identity.id)});
   if (!reader.ok()) return;
-  while (true) {
-    const Result<std::optional<ReplayedRecord>> record = (*reader)->Next();
-    if (!record.ok()) {
-      LogError("a journal cannot be read for the identities of its requests",
-               {{"journal", identity.journal_path}, {"error", record.error().ToString()}});
-      return;
-    }
-    if (!*record) return;
-    parts_.ledger->Recovered({(*record)->identity, (*record)->received, (*record)->outcome},
+  const auto enter = [&](const JournalReader::Head& head) {
+    parts_.ledger->Recovered({head.identity, head.received, head.outcome},
                              {identity.sequence, identity.id});
+  };
+  Group group;
+  const auto scan = [&]() -> Status {
+    while (true) {
+      FOREBAY_ASSIGN_OR_RETURN(const std::optional<JournalReader::Head> head,
+                               (*reader)->NextHead());
+      if (!head) break;
+      if (head->first_of_group) {
+        std::for_each(group.begin(), group.end(), enter);
+        group.clear();
+      }
+      group.push_back(*head);
+    }
+    for (const JournalReader::Head& head : group) {
+      FOREBAY_ASSIGN_OR_RETURN(const bool holds, (*reader)->PayloadHolds(head));
+      if (holds) enter(head);
+    }
+    return {};
+  };
+  const Status scanned = scan();
+  if (!scanned.ok()) {
+    LogError("a journal cannot be read for the identities of its requests",
+             {{"journal", identity.journal_path}, {"error", scanned.error().ToString()}});
   }
 }
 
@@ -116,53 +170,52 @@ Status WalImpl::DropScrap(const std::vector<uint64_t>& journal_ids, uint64_t& ne
 
 // Fills the generation from its journal. On an error the generation is empty again.
 Status WalImpl::ReplayJournal(const std::shared_ptr<Generation>& generation) {
+  // A journal may say of an earlier one where it ends.
+  for (UnreadJournal& journal : unread_) FOREBAY_RETURN_IF_ERROR(ReadAbandoned(journal));
+  const uint64_t id = generation->identity().id;
   const std::string& path = generation->identity().journal_path;
-  Result<std::unique_ptr<JournalReader>> reader = JournalReader::Open(parts_.fs, path);
-  if (!reader.ok()) {
-    if (reader.error().code() != ErrorCode::kCorruption) return Error(std::move(reader.error()));
-    // A crash between creating the file and its header leaves nothing of worth; anything longer is
-    // kept aside.
-    FOREBAY_ASSIGN_OR_RETURN(auto file, parts_.fs.Open(path, io::OpenMode::kRead));
-    FOREBAY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
-    if (size > kJournalHeaderBytes) {
-      LogError("a journal's header cannot be read; the file goes to quarantine",
-               {{"journal", path}});
-      quarantined_records_.fetch_add(1);
-      FOREBAY_RETURN_IF_ERROR(
-          parts_.quarantine.Move(path, fmt::format("journal-{:x}.log", generation->identity().id),
-                                 reader.error().message()));
-    }
-  } else {
-    const uint64_t before = replayed_records_.load();
-    GenerationLease lease = generation->Enter(generation);
-    Status replayed = ReplayRecords(**reader, lease, generation->identity().id);
-    lease.Release();
-    if (!replayed.ok()) {
-      generation->Discard();
-      return replayed;
-    }
-    LogInfo("journal replayed",
-            {{"journal", path}, {"records", replayed_records_.load() - before}});
+  const uint64_t limit = JournalLimit(id);
+  FOREBAY_ASSIGN_OR_RETURN(const auto reader, JournalReader::Open(parts_.fs, path, {limit}));
+  if (limit != std::numeric_limits<uint64_t>::max()) {
+    LogInfo("a commit of this journal failed and was answered so: it counts up to there",
+            {{"journal", path}, {"bytes", limit}});
   }
+  GenerationLease lease = generation->Enter(generation);
+  Result<ReplayCounts> replayed = ReplayRecords(*reader, lease, id);
+  lease.Release();
+  Status status = replayed.ok() ? OkStatus() : Error(replayed.error());
+  if (status.ok()) {
+    status = NothingFound(*reader) ? PutWholeAside(*generation) : KeepDamage(*reader, id);
+  }
+  if (!status.ok()) {
+    generation->Discard();
+    return status;
+  }
+  replayed_records_.fetch_add(replayed->records);
+  deduplicated_records_.fetch_add(replayed->duplicates);
+  if (!reader->complete()) torn_tails_.fetch_add(1);
+  LogInfo("journal replayed", {{"journal", path}, {"records", replayed->records}});
   FOREBAY_FAILPOINT("replay.before_seal");
   generation->replay_first = false;
   generation->Close();
   return {};
 }
 
-Status WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease, uint64_t id) {
+Result<WalImpl::ReplayCounts> WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease,
+                                                     uint64_t id) {
+  ReplayCounts counts;
   while (true) {
     FOREBAY_ASSIGN_OR_RETURN(const std::optional<ReplayedRecord> record, reader.Next());
-    if (!record) break;
+    if (!record) return counts;
     FOREBAY_FAILPOINT("replay.before_record");
     const RequestLedger::Owner owner{lease.sequence(), id};
     if (IsDuplicate(*record, owner)) {
-      deduplicated_records_.fetch_add(1);
+      ++counts.duplicates;
       continue;
     }
     const Status replayed = parts_.replay.Replay(*record, lease);
     if (replayed.ok()) {
-      replayed_records_.fetch_add(1);
+      ++counts.records;
       if (parts_.ledger != nullptr) {
         parts_.ledger->Recovered({record->identity, record->received, record->outcome}, owner);
       }
@@ -174,16 +227,29 @@ Status WalImpl::ReplayRecords(JournalReader& reader, GenerationLease& lease, uin
                                      {record->body.data(), record->body.size()},
                                      replayed.error().ToString()));
   }
+}
+
+Status WalImpl::PutWholeAside(const Generation& generation) {
+  const std::string& path = generation.identity().journal_path;
+  LogError("nothing of a journal can be read; the file goes to quarantine", {{"journal", path}});
+  FOREBAY_RETURN_IF_ERROR(
+      parts_.quarantine.Move(path, fmt::format("journal-{:x}.log", generation.identity().id),
+                             "neither its header nor a record holds"));
+  quarantined_records_.fetch_add(1);
+  return {};
+}
+
+Status WalImpl::KeepDamage(JournalReader& reader, uint64_t id) {
   for (const JournalDamage& damage : reader.damage()) {
     if (damage.torn_tail) {
       LogInfo("a journal ends in a torn record, as after a crash in mid-write",
-              {{"journal", fmt::format("{:x}.log", id)},
+              {{"journal", fmt::format("{:x}", id)},
                {"offset", damage.offset},
                {"bytes", damage.length}});
       continue;
     }
     LogError("a journal holds damaged bytes; they go to quarantine",
-             {{"journal", fmt::format("{:x}.log", id)},
+             {{"journal", fmt::format("{:x}", id)},
               {"offset", damage.offset},
               {"bytes", damage.length}});
     FOREBAY_ASSIGN_OR_RETURN(const std::string bytes,

@@ -25,6 +25,7 @@ void WalImpl::SealerLoop() {
       continue;
     }
     seal_errors_.fetch_add(1);
+    if (sealed.error().code() == ErrorCode::kNoSpace) spares_.Drop();
     LogError(
         "a generation could not be sealed; it stays in its journal and is tried again",
         {{"journal", generation->identity().journal_path}, {"error", sealed.error().ToString()}});
@@ -103,12 +104,34 @@ Status WalImpl::PersistIdentities(const Generation& generation) {
   return {};
 }
 
-// The commit point. Until the removal is durable the segments must not be seen: a journal that
-// comes back after a power cut would be replayed although its segments were uploaded.
-Status WalImpl::RemoveJournal(const Generation& generation) {
-  Status removed = parts_.fs.Remove(generation.identity().journal_path);
-  if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
-  return parts_.fs.SyncDirectory(journal_directory_);
+// Only what this run has written to, and without an error: what a found journal lies on is not
+// known to be good.
+bool WalImpl::Recyclable(const Generation& generation) const {
+  return generation.journal != nullptr && !generation.journal->empty() &&
+         spares_.Wants(generation.journal->disk_bytes()) && !SpaceIsShort();
+}
+
+// The commit point. Until it is durable the segments must not be seen: a journal that comes back
+// after a power cut would be replayed although its segments were uploaded. For the same reason
+// nothing may be written over a file before its new name is durable.
+Status WalImpl::RemoveJournal(Generation& generation) {
+  const std::string& path = generation.identity().journal_path;
+  if (generation.recycled_to.empty() && Recyclable(generation)) {
+    std::string spare = io::JoinPath(journal_directory_, SpareFileName(generation.identity().id));
+    const Status renamed = parts_.fs.Rename(path, spare);
+    // Removing is tried where renaming fails.
+    if (renamed.ok()) generation.recycled_to = std::move(spare);
+  }
+  if (generation.recycled_to.empty()) {
+    Status removed = parts_.fs.Remove(path);
+    if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
+  }
+  FOREBAY_RETURN_IF_ERROR(parts_.fs.SyncDirectory(journal_directory_));
+  if (!generation.recycled_to.empty()) {
+    spares_.Keep({generation.recycled_to, generation.journal->disk_bytes()});
+  }
+  generation.journal.reset();
+  return {};
 }
 
 void WalImpl::Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents) {
@@ -122,7 +145,7 @@ void WalImpl::Finish(const std::shared_ptr<Generation>& generation, GenerationCo
   sealer_.Trim();
   EvictIdleSeries(sequence);
   parts_.series.ReleaseUpTo(sequence);
-  sealing_journal_bytes_.fetch_sub(generation->journal_bytes);
+  journal_disk_bytes_.fetch_sub(generation->journal_bytes.exchange(0));
   generations_sealed_.fetch_add(1);
   MutexLock lock(mutex_);
   sealing_.pop_front();

@@ -1,7 +1,5 @@
 #include "wal/wal.h"
 
-#include <fmt/core.h>
-
 #include <atomic>
 
 #include "base/check.h"
@@ -15,6 +13,8 @@ namespace {
 // The open generation is rotated at this part of generation.max_memory; the rest is for the one
 // being sealed with its sorted copy (1.8 times its columns), while the next one fills.
 constexpr uint64_t kRotateAtPart = 3;
+// Spare journals take at most this part of storage.max_disk.
+constexpr uint64_t kSparesPart = 16;
 
 int64_t Nanos(MonotonicTime time) { return time.time_since_epoch().count(); }
 
@@ -37,7 +37,8 @@ WalImpl::WalImpl(const WalOptions& options, const Parts& parts)
       journal_directory_(io::JoinPath(options.storage.dir, "journal")),
       rotate_memory_bytes_(options.generation.max_memory.value / kRotateAtPart),
       pool_(options.generation.max_memory.value / sizeof(SampleChunk) + 1),
-      sealer_(parts.fs, parts.clock, parts.series, parts.tables, parts.store.directory()) {}
+      sealer_(parts.fs, parts.clock, parts.series, parts.tables, parts.store.directory()),
+      spares_(parts.fs, {options.storage.max_disk.value / kSparesPart}) {}
 
 WalImpl::~WalImpl() { (void)Stop(parts_.clock.Monotonic()); }
 
@@ -52,17 +53,16 @@ Status WalImpl::Start() {
   return {};
 }
 
-std::string WalImpl::JournalPath(uint64_t id) const {
-  return io::JoinPath(journal_directory_, fmt::format("{:x}.log", id));
-}
-
-std::shared_ptr<Generation> WalImpl::MakeGeneration(uint64_t sequence, uint64_t id) {
+std::shared_ptr<Generation> WalImpl::MakeGeneration(uint64_t sequence,
+                                                    const JournalIdentity& journal) {
   const auto on_drained = [this] {
     MutexLock lock(mutex_);
     drained_.NotifyAll();
   };
   return std::make_shared<Generation>(
-      Generation::Identity{sequence, id, JournalPath(id), parts_.clock.Monotonic()},
+      Generation::Identity{sequence, journal.id,
+                           io::JoinPath(journal_directory_, JournalFileName(journal)),
+                           parts_.clock.Monotonic()},
       options_.shards, pool_, on_drained);
 }
 
@@ -182,7 +182,10 @@ WalStats WalImpl::stats() const {
   stats.replayed_records = replayed_records_.load();
   stats.quarantined_records = quarantined_records_.load();
   stats.deduplicated_records = deduplicated_records_.load();
-  stats.journal_bytes = open_journal_bytes_.load() + sealing_journal_bytes_.load();
+  stats.journal_bytes = journal_disk_bytes_.load();
+  stats.journal_spare_bytes = spares_.bytes();
+  stats.journals_recycled = journals_recycled_.load();
+  stats.torn_tails = torn_tails_.load();
   stats.journal_bytes_written = journal_bytes_written_.load();
   stats.journal_records = journal_records_.load();
   stats.journal_commits = journal_commits_.load();

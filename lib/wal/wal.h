@@ -1,8 +1,9 @@
 // The write-ahead log: durable acknowledgement, generations, sealing, recovery.
 //
-// The commit rule: generation g lives either in its journal (journal/<g hex>.log) or in its
-// segments (segments/*_<g hex>.wal). While the journal exists, segments of g are scrap. Unlinking
-// the journal, made durable, is the commit; only then do the segments enter the SegmentStore.
+// The commit rule: generation g lives either in its journal (journal/<g hex>-<salt>.log) or in its
+// segments (segments/*_<g hex>.wal). While the journal exists, segments of g are scrap. Taking
+// the journal's name away (unlinked, or renamed to a spare file), made durable, is the commit; only
+// then do the segments enter the SegmentStore.
 //
 // A request's way: Enter() (a lease of the open generation), decode, Commit() (group commit,
 // asynchronous), then lease.Append() of its samples, then the answer, then the lease goes. A
@@ -136,11 +137,14 @@ struct WalStats {
   uint64_t replayed_records = 0;
   uint64_t quarantined_records = 0;
   uint64_t deduplicated_records = 0;  // not replayed: another generation has the request
-  uint64_t journal_bytes = 0;         // all journal files
+  uint64_t journal_bytes = 0;         // all journal files, with what is reserved
+  uint64_t journal_spare_bytes = 0;   // files kept for the next journals
   uint64_t journal_bytes_written = 0;
   uint64_t journal_records = 0;
   uint64_t journal_commits = 0;  // group commits
   uint64_t journal_errors = 0;
+  uint64_t journals_recycled = 0;  // begun in a spare file
+  uint64_t torn_tails = 0;         // journals that ended in an unfinished write, at replay
   uint64_t seal_errors = 0;
   uint64_t sealed_rows = 0;
   uint64_t sealed_file_bytes = 0;

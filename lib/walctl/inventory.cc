@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <map>
 #include <tuple>
 
@@ -102,6 +101,8 @@ Result<FileKind> DetectKind(io::FileSystem& fs, const std::string& path) {
   if (InFolder(path, "quarantine")) return FileKind::kQuarantine;
   // Nor do dead letters wait for an upload, though they are segments and manifests.
   if (InFolder(io::DirectoryOf(path), kDeadLetters)) return FileKind::kDeadLetter;
+  // A spare holds a journal that is none any more.
+  if (wal::IsSpareFileName(BaseName(path))) return FileKind::kOther;
   FOREBAY_ASSIGN_OR_RETURN(const auto file, fs.Open(path, io::OpenMode::kRead));
   std::array<char, 8> begin{};
   FOREBAY_ASSIGN_OR_RETURN(const size_t n, file->ReadAt(0, begin));
@@ -134,7 +135,7 @@ Result<FileEntry> Describe(io::FileSystem& fs, const std::string& path) {
     const std::string_view name = BaseName(path);
     uint64_t id = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id, 16);
-    if (error == std::errc{} && std::string_view(end, 1) == ".") entry.created = wal::MillisOf(id);
+    if (error == std::errc{} && (*end == '.' || *end == '-')) entry.created = wal::MillisOf(id);
   }
   return entry;
 }

@@ -198,6 +198,8 @@ std::string_view KindName(wal::RecordKind kind) {
   switch (kind) {
     case wal::RecordKind::kRemoteWrite1:
       return "remote-write-1.0";
+    case wal::RecordKind::kAbandoned:
+      return "abandoned";  // the reader keeps these to itself
     case wal::RecordKind::kRemoteWrite2:
       return "remote-write-2.0";
   }

@@ -99,6 +99,9 @@ Status VerifyJournal(io::FileSystem& fs, VerifyReport& report) {
       report.damage.push_back({damage.offset, damage.length, "no record with a right checksum"});
     }
   }
+  if (!(*reader)->complete() && (*reader)->damage().empty()) {
+    report.notes.push_back({report.bytes, 0, "no end mark: the file was cut"});
+  }
   return OkStatus();
 }
 

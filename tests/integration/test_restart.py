@@ -173,7 +173,7 @@ def test_a_batch_whose_manifest_was_lost_has_the_same_id_and_is_not_uploaded_twi
 def test_segments_of_a_generation_whose_journal_is_there_are_scrap(make_forebay, tmp_path):
     node = make_forebay({"generation": {"max_age": "1h"}})
     send(node, range(5))
-    (journal,) = (node.data / "journal").iterdir()
+    (journal,) = (node.data / "journal").glob("*.log")
     shutil.copy(journal, tmp_path / "journal")
     assert node.terminate() == 0
     assert len(list((node.data / "segments").iterdir())) == 1
@@ -190,11 +190,12 @@ def test_a_torn_journal_gives_all_records_before_the_tear(make_forebay):
     for number in range(10):
         send(node, [number])
     node.kill9()
-    (journal,) = (node.data / "journal").iterdir()
+    (journal,) = (node.data / "journal").glob("*.log")
     whole = journal.read_bytes()
-    journal.write_bytes(whole[:-3])
+    journal.write_bytes(whole[:-30])  # the end mark has 24 bytes
     node.start()
     assert node.metric("forebay_wal_replayed_records_total") == 9
+    assert node.metric("forebay_wal_torn_tails_total") == 1
     send(node, [100])
     node.flush()
     assert values(node) == [*range(9), 100]
@@ -205,7 +206,7 @@ def test_damage_inside_a_journal_costs_one_record_and_is_kept_aside(make_forebay
     for number in range(10):
         send(node, [number])
     node.kill9()
-    (journal,) = (node.data / "journal").iterdir()
+    (journal,) = (node.data / "journal").glob("*.log")
     data = bytearray(journal.read_bytes())
     data[len(data) // 2] ^= 0xFF
     journal.write_bytes(bytes(data))

@@ -77,7 +77,7 @@ def test_cat_lists_the_records_of_a_journal(make_forebay):
     node = make_forebay()
     assert node.writer().send_v1([Series({"__name__": "a_total"}, [Sample(1.0, 1)])],
                                  headers={"X-Scope-OrgID": "someone"}).status == 204
-    (journal,) = (node.data / "journal").iterdir()
+    (journal,) = (node.data / "journal").glob("*.log")
     rows = list(csv.DictReader(io.StringIO(wal(node, "cat", journal, directory=False).stdout)))
     assert [(row["kind"], row["tenant"]) for row in rows] == [("remote-write-1.0", "someone")]
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/mutex.h"
 #include "wal/flake_id.h"
 #include "wal/generation.h"
+#include "wal/journal_spares.h"
 #include "wal/sealer.h"
 #include "wal/wal.h"
 
@@ -47,18 +49,33 @@ class WalImpl final : public Wal {
   WalStats stats() const override;
 
  private:
+  // A journal found at start of which it is not known yet which earlier ones it names as abandoned.
+  struct UnreadJournal {
+    std::string path;
+    bool read = false;
+  };
+  // What a replay has done; counted for all to see when it has succeeded.
+  struct ReplayCounts {
+    uint64_t records = 0;
+    uint64_t duplicates = 0;
+  };
+
   // wal.cc
   Error Refusal() const REQUIRES(mutex_);
   bool WaitSealed(uint64_t sequence, MonotonicTime deadline) EXCLUDES(mutex_);
-  std::shared_ptr<Generation> MakeGeneration(uint64_t sequence, uint64_t id);
-  std::string JournalPath(uint64_t id) const;
+  std::shared_ptr<Generation> MakeGeneration(uint64_t sequence, const JournalIdentity& journal);
 
   // recovery.cc
   Status Recover();
+  uint64_t JournalLimit(uint64_t id) const;
+  Status ReadAbandoned(UnreadJournal& journal);
   Status DropScrap(const std::vector<uint64_t>& journal_ids, uint64_t& newest_id);
   void EnterIdentities(const Generation& generation);
   Status ReplayJournal(const std::shared_ptr<Generation>& generation);
-  Status ReplayRecords(class JournalReader& reader, GenerationLease& lease, uint64_t id);
+  Result<ReplayCounts> ReplayRecords(class JournalReader& reader, GenerationLease& lease,
+                                     uint64_t id);
+  Status PutWholeAside(const Generation& generation);
+  Status KeepDamage(class JournalReader& reader, uint64_t id);
   bool IsDuplicate(const ReplayedRecord& record, RequestLedger::Owner owner) const;
   Status PutAside(const std::string& name, std::string_view bytes, std::string_view reason);
 
@@ -69,9 +86,18 @@ class WalImpl final : public Wal {
   Status WriteGroup(Generation& generation, PendingRecord* first);
   bool RotationDue(MonotonicTime now) EXCLUDES(mutex_);
   Status Rotate();
+  void TryRotate();
   Status OpenFirst();
-  void Install(uint64_t id, std::unique_ptr<JournalWriter> journal) EXCLUDES(mutex_);
+  JournalIdentity NextJournal();
+  Result<std::unique_ptr<JournalWriter>> BeginJournal(const JournalIdentity& journal);
+  std::vector<AbandonedJournal> AbandonedStillThere() EXCLUDES(mutex_);
+  void Install(const JournalIdentity& identity, std::unique_ptr<JournalWriter> journal)
+      EXCLUDES(mutex_);
+  void JournalFailed(Generation& generation, uint64_t good_bytes, const Error& error)
+      EXCLUDES(mutex_);
+  void CountJournalBytes(Generation& generation, uint64_t bytes);
   bool DiskFull() const { return parts_.disk != nullptr && parts_.disk->full(); }
+  bool SpaceIsShort() const { return parts_.disk != nullptr && parts_.disk->nearly_full(); }
   void CheckDisk();
 
   // sealer_thread.cc
@@ -79,7 +105,8 @@ class WalImpl final : public Wal {
   std::shared_ptr<Generation> WaitForDrained();
   Status SealOnce(const std::shared_ptr<Generation>& generation);
   Status PersistIdentities(const Generation& generation);
-  Status RemoveJournal(const Generation& generation);
+  Status RemoveJournal(Generation& generation);
+  bool Recyclable(const Generation& generation) const;
   void Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents);
   void EvictIdleSeries(uint64_t sequence);
   bool Backoff(int attempt);
@@ -90,6 +117,8 @@ class WalImpl final : public Wal {
   const uint64_t rotate_memory_bytes_;
   ChunkPool pool_;
   Sealer sealer_;
+  JournalSpares spares_;
+  std::random_device salts_;       // journal thread, and start
   std::unique_ptr<FlakeIds> ids_;  // once the ids in use are known
 
   mutable Mutex mutex_;
@@ -104,6 +133,8 @@ class WalImpl final : public Wal {
   uint64_t rotate_up_to_ GUARDED_BY(mutex_) =
       0;  // rotate the open generation if its sequence is not above
   uint64_t sealed_up_to_ GUARDED_BY(mutex_) = 0;
+  // Journals whose last commit failed, while their generation is not sealed.
+  std::vector<AbandonedJournal> abandoned_ GUARDED_BY(mutex_);
   uint64_t recovered_up_to_ GUARDED_BY(mutex_) =
       0;  // generations of an earlier run have sequences up to this
   bool stopping_ GUARDED_BY(mutex_) = false;  // no Enter
@@ -113,11 +144,13 @@ class WalImpl final : public Wal {
 
   std::atomic<bool> journal_broken_{false};       // the open generation has no file to write to
   std::atomic<int64_t> commit_started_nanos_{0};  // of the group being written; 0: none
-  std::atomic<uint64_t> open_journal_bytes_{0};
-  std::atomic<uint64_t> sealing_journal_bytes_{0};
+  std::atomic<uint64_t> journal_disk_bytes_{0};   // of all generations
 
   // Journal thread.
   MonotonicTime next_rotation_attempt_{};
+  // Start, then sealer thread.
+  std::vector<UnreadJournal> unread_;
+  std::vector<AbandonedJournal> found_abandoned_;
   // Sealer thread: when each of the last generations was sealed, for evicting by age.
   std::deque<std::pair<uint64_t, MonotonicTime>> sealed_at_;
 
@@ -125,6 +158,8 @@ class WalImpl final : public Wal {
   std::atomic<uint64_t> journal_records_{0};
   std::atomic<uint64_t> journal_commits_{0};
   std::atomic<uint64_t> journal_errors_{0};
+  std::atomic<uint64_t> journals_recycled_{0};
+  std::atomic<uint64_t> torn_tails_{0};
   std::atomic<uint64_t> seal_errors_{0};
   std::atomic<uint64_t> generations_sealed_{0};
   std::atomic<uint64_t> sealed_rows_{0};

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "support/wal_harness.h"
+#include "wal/journal_spares.h"
 
 namespace forebay::wal {
 namespace {
@@ -31,6 +32,29 @@ void Crash(io::MemoryFileSystem& fs, std::unique_ptr<WalHarness>& harness,
   fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "power is off"));
   harness.reset();
   fs.Crash(options);
+}
+
+std::vector<std::string> JournalFiles(io::MemoryFileSystem& fs, std::string_view suffix) {
+  std::vector<std::string> paths;
+  const auto entries = fs.List("data/journal");
+  REQUIRE(entries.ok());
+  for (const io::DirectoryEntry& entry : *entries) {
+    if (entry.name.ends_with(suffix)) paths.push_back("data/journal/" + entry.name);
+  }
+  return paths;
+}
+
+void RemoveSpares(io::MemoryFileSystem& fs) {
+  for (const std::string& path : JournalFiles(fs, ".spare")) REQUIRE(fs.Remove(path).ok());
+  REQUIRE(fs.SyncDirectory("data/journal").ok());
+}
+
+// Writes until it is taken: a new journal is tried each second.
+Status WriteWhenTaken(WalHarness& harness, const std::vector<TestSample>& samples) {
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
+  Status written = harness.Write(samples);
+  while (!written.ok() && SystemClock().Monotonic() < deadline) written = harness.Write(samples);
+  return written;
 }
 
 TEST_CASE("wal: flushed samples are in segments, each once, ordered by table and series") {
@@ -89,8 +113,9 @@ TEST_CASE(
   REQUIRE(harness->Open().ok());
   uint64_t value = 0;
   REQUIRE(harness->Write(Samples(value, 30)).ok());
-  // Segments are written and synced, but the journal cannot be removed: the commit does not happen.
+  // Segments are written and synced, but the journal keeps its name: the commit does not happen.
   fs.FailAlways(io::FileOperation::kRemove, Error(ErrorCode::kIo, "cannot remove"));
+  fs.FailAlways(io::FileOperation::kRename, Error(ErrorCode::kIo, "cannot rename"));
   CHECK_FALSE(
       harness->wal().Flush(SystemClock().Monotonic() + std::chrono::milliseconds(100)).ok());
   CHECK(harness->store().Totals().segments == 0);
@@ -196,6 +221,7 @@ TEST_CASE(
   REQUIRE(harness->Write(Samples(value, 30)).ok());
   REQUIRE(harness->Flush().ok());
   Crash(fs, harness, {});
+  RemoveSpares(fs);
   fs.SetCapacity(fs.UsedBytes());
   harness = std::make_unique<WalHarness>(fs);
   REQUIRE(harness->Open().ok());
@@ -308,6 +334,269 @@ TEST_CASE("wal: a journal of requests without samples is ended at its size all t
   CHECK(harness.store().Totals().segments == 0);
 }
 
+TEST_CASE("wal: what was answered with an error is not delivered, though it reached the disk") {
+  // How often commits fail in a row, each in a journal of its own; and what the crash leaves.
+  const int failures = GENERATE(1, 2, 3);
+  const bool sync_fails = GENERATE(true, false);
+  const double kept = GENERATE(0.0, 1.0);
+  const bool cut = GENERATE(true, false);  // whether failed files can be cut
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  std::set<uint64_t> acknowledged;
+  const auto acknowledge = [&](size_t count) {
+    const uint64_t first = value;
+    REQUIRE(WriteWhenTaken(*harness, Samples(value, count)).ok());
+    for (uint64_t v = first + 1; v <= value; ++v) acknowledged.insert(v);
+  };
+  // Nothing is sealed: all that was written is in journals when the power goes.
+  fs.AddFault({.operation = io::FileOperation::kOpen,
+               .path_contains = "segments",
+               .count = io::Fault::kForever});
+  if (!cut) {
+    fs.AddFault({.operation = io::FileOperation::kTruncate,
+                 .path_contains = "journal",
+                 .count = io::Fault::kForever});
+  }
+  acknowledge(10);
+  for (int i = 0; i < failures; ++i) {
+    io::Fault fault;
+    fault.operation = sync_fails ? io::FileOperation::kSyncData : io::FileOperation::kWrite;
+    fault.path_contains = "journal/";
+    fault.short_write_bytes = i == 0 ? 1'000'000 : 200;  // all of it, or a part
+    fs.AddFault(fault);
+    CHECK_FALSE(harness->Write(Samples(value, 20)).ok());
+    if (i % 2 == 0) acknowledge(5);
+  }
+  acknowledge(3);
+  CHECK(harness->wal().stats().journal_errors == static_cast<uint64_t>(failures));
+  // Seen by the kernel, whether the failed sync brought it to the disk or not.
+  if (kept == 1.0) REQUIRE(fs.SyncVolume("data").ok());
+  io::CrashOptions options;
+  options.keep_probability = kept;
+  Crash(fs, harness, options);
+  harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  REQUIRE(harness->Flush().ok());
+  const ValueCounts stored = harness->StoredValues();
+  std::set<uint64_t> found;
+  for (const auto& [v, count] : stored) {
+    CHECK(count == 1);
+    found.insert(v);
+  }
+  CHECK(found == acknowledged);
+  CHECK(harness->wal().stats().quarantined_records == 0);
+}
+
+TEST_CASE("wal: a process that ends before a new journal can be begun leaves nothing refused") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness->Write(Samples(value, 10)).ok());
+  fs.FailAlways(io::FileOperation::kSyncData, Error(ErrorCode::kIo, "disk"));
+  CHECK_FALSE(harness->Write(Samples(value, 20)).ok());
+  CHECK_FALSE(harness->Write(Samples(value, 20)).ok());
+  harness.reset();  // the kernel lives on: what it has seen stays
+  fs.ClearFaults();
+  harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  REQUIRE(harness->Flush().ok());
+  CHECK(harness->StoredValues().size() == 10);
+}
+
+TEST_CASE("wal: journals are begun in the files of committed ones, and hold their own records") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  for (int i = 0; i < 10; ++i) {
+    // Each is shorter than the one before, whose end stays behind it.
+    REQUIRE(harness->Write(Samples(value, 200 - 10 * static_cast<size_t>(i))).ok());
+    REQUIRE(harness->Flush().ok());
+    CHECK(JournalFiles(fs, ".spare").size() <= JournalSpares::kMaxSpares);
+  }
+  CHECK(harness->wal().stats().journals_recycled >= 8);
+  REQUIRE(harness->Write(Samples(value, 7)).ok());
+  io::CrashOptions lose_all;
+  lose_all.keep_probability = 0;
+  Crash(fs, harness, lose_all);
+  harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  CHECK(harness->wal().stats().journals_recycled == 1);  // spares outlive the process
+  REQUIRE(harness->Flush().ok());
+  CHECK(harness->wal().stats().replayed_records == 1);
+  CHECK(harness->wal().stats().torn_tails == 0);
+  CHECK(harness->wal().stats().quarantined_records == 0);
+  const ValueCounts stored = harness->StoredValues();
+  CHECK(stored.size() == value);
+  for (const auto& [v, count] : stored) CHECK(count == 1);
+}
+
+TEST_CASE("wal: a journal's file is not written over while its old name may come back") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness->Write(Samples(value, 40)).ok());
+  SECTION("in the process that renamed it") {
+    fs.AddFault({.operation = io::FileOperation::kSyncDirectory,
+                 .path_contains = "journal",
+                 .first = 2,  // the first is that of the next generation's journal
+                 .count = io::Fault::kForever});
+    CHECK_FALSE(
+        harness->wal().Flush(SystemClock().Monotonic() + std::chrono::milliseconds(200)).ok());
+    CHECK(JournalFiles(fs, ".spare").size() == 1);
+    CHECK(harness->wal().stats().journal_spare_bytes == 0);
+    CHECK(harness->store().Totals().segments == 0);
+    Crash(fs, harness, {.seed = 1, .granularity = 512, .keep_probability = 0});
+  }
+  SECTION("in the next one, when the first was killed before the name was durable") {
+    fs.AddFault({.operation = io::FileOperation::kSyncDirectory,
+                 .path_contains = "journal",
+                 .first = 2,
+                 .count = io::Fault::kForever});
+    (void)harness->wal().Flush(SystemClock().Monotonic() + std::chrono::milliseconds(200));
+    fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "killed"));
+    harness.reset();
+    fs.ClearFaults();
+    harness = std::make_unique<WalHarness>(fs);
+    // What the second process does before its first own sync of the directory must not count.
+    fs.AddFault({.operation = io::FileOperation::kSyncDirectory,
+                 .path_contains = "journal",
+                 .count = io::Fault::kForever});
+    CHECK_FALSE(harness->Open().ok());
+    Crash(fs, harness, {.seed = 1, .granularity = 512, .keep_probability = 0});
+  }
+  harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  REQUIRE(harness->Flush().ok());
+  const ValueCounts stored = harness->StoredValues();
+  CHECK(stored.size() == 40);
+  for (const auto& [v, count] : stored) CHECK(count == 1);
+}
+
+TEST_CASE("wal: spare journals go before space is short") {
+  io::MemoryFileSystem fs;
+  WalOptions options;
+  options.storage.max_disk = {1 << 20};
+  WalHarness harness(fs, options);
+  REQUIRE(harness.Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness.Write(Samples(value, 100)).ok());
+  REQUIRE(harness.Flush().ok());
+  REQUIRE(JournalFiles(fs, ".spare").size() == 1);
+  REQUIRE(harness.Write(Samples(value, 100)).ok());
+  fs.SetCapacity(fs.UsedBytes() + 1000);
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
+  while (!JournalFiles(fs, ".spare").empty() && SystemClock().Monotonic() < deadline) {
+    (void)harness.wal().stats();
+  }
+  CHECK(JournalFiles(fs, ".spare").empty());
+  CHECK(harness.wal().stats().journal_spare_bytes == 0);
+  fs.SetCapacity(fs.UsedBytes() + 4000);  // for the segments, and no more
+  REQUIRE(harness.Flush().ok());
+  CHECK(JournalFiles(fs, ".spare").empty());  // none is kept
+}
+
+TEST_CASE("wal: a journal whose commit failed is not recycled") {
+  io::MemoryFileSystem fs;
+  WalHarness harness(fs);
+  REQUIRE(harness.Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness.Write(Samples(value, 10)).ok());
+  fs.AddFault({.operation = io::FileOperation::kSyncData, .path_contains = "journal/"});
+  CHECK_FALSE(harness.Write(Samples(value, 10)).ok());
+  REQUIRE(WriteWhenTaken(harness, {}).ok());
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
+  while (harness.wal().stats().generations_sealed == 0 && SystemClock().Monotonic() < deadline) {
+  }
+  CHECK(harness.wal().stats().generations_sealed == 1);
+  CHECK(JournalFiles(fs, ".spare").empty());
+}
+
+TEST_CASE("wal: the bytes of journals are those on the disk, before and after they are sealed") {
+  io::MemoryFileSystem fs;
+  WalHarness harness(fs);
+  REQUIRE(harness.Open().ok());
+  uint64_t value = 0;
+  // A request that began before the rotation commits to the journal that was rotated.
+  auto lease = harness.wal().Enter();
+  REQUIRE(lease.ok());
+  REQUIRE(harness.Write(Samples(value, 1)).ok());
+  (void)harness.wal().Flush(SystemClock().Monotonic());
+  const MonotonicTime deadline = SystemClock().Monotonic() + std::chrono::seconds(20);
+  while (harness.wal().stats().sealing_generations == 0 && SystemClock().Monotonic() < deadline) {
+  }
+  PendingRecord record;
+  const std::string body(300'000, 'b');
+  record.body = body;
+  std::promise<void> committed;
+  record.context = &committed;
+  record.done = [](PendingRecord* done) {
+    static_cast<std::promise<void>*>(done->context)->set_value();
+  };
+  harness.wal().Commit(*lease, &record);
+  committed.get_future().wait();
+  REQUIRE(record.status.ok());
+  CHECK(harness.wal().stats().journal_bytes == fs.UsedBytes());
+  lease->Release();
+  REQUIRE(harness.Flush().ok());
+  const WalStats stats = harness.wal().stats();
+  CHECK(stats.journal_bytes == kJournalHeaderBytes + kJournalEndBytes);
+  CHECK(stats.journal_bytes + stats.journal_spare_bytes + harness.store().Totals().file_bytes ==
+        fs.UsedBytes());
+}
+
+TEST_CASE("wal: a replay that is tried again counts its records once") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  const auto large = Samples(value, 60'000);  // of several reads
+  REQUIRE(harness->Write(large).ok());
+  REQUIRE(harness->Write(Samples(value, 10)).ok());
+  REQUIRE(harness->Write(Samples(value, 60'000)).ok());
+  Crash(fs, harness, {});
+  harness = std::make_unique<WalHarness>(fs);
+  fs.AddFault({.operation = io::FileOperation::kRead, .path_contains = "journal", .first = 5});
+  REQUIRE(harness->Open().ok());
+  REQUIRE(harness->Flush().ok());
+  CHECK(harness->wal().stats().seal_errors == 1);
+  CHECK(harness->wal().stats().replayed_records == 3);
+  CHECK(harness->StoredValues().size() == value);
+}
+
+TEST_CASE("wal: a journal with a damaged header is replayed by its name") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  for (int i = 0; i < 3; ++i) REQUIRE(harness->Write(Samples(value, 10)).ok());
+  Crash(fs, harness, {});
+  const auto journals = JournalFiles(fs, ".log");
+  REQUIRE(journals.size() == 1);
+  const size_t size = fs.Contents(journals[0])->size();
+  SECTION("one byte of it") {
+    REQUIRE(fs.Overwrite(journals[0], 3, "x").ok());
+    harness = std::make_unique<WalHarness>(fs);
+    REQUIRE(harness->Open().ok());
+    REQUIRE(harness->Flush().ok());
+    CHECK(harness->StoredValues().size() == 30);
+    CHECK(harness->wal().stats().quarantined_records == 1);
+  }
+  SECTION("nothing of it can be read: the file is kept") {
+    REQUIRE(fs.Overwrite(journals[0], 0, std::string(size, 'x')).ok());
+    harness = std::make_unique<WalHarness>(fs);
+    REQUIRE(harness->Open().ok());
+    REQUIRE(harness->Flush().ok());
+    CHECK(harness->StoredValues().empty());
+    CHECK(harness->wal().stats().quarantined_records == 1);
+    CHECK(harness->quarantine().bytes() == size);
+  }
+}
+
 // The model: what was acknowledged, what was refused without an answer that counts, what was
 // uploaded.
 class Model {
@@ -341,7 +630,8 @@ class Model {
     }
   }
 
-  // Everything acknowledged is there or was uploaded; nothing twice; nothing that was never sent.
+  // Everything acknowledged is there or was uploaded; nothing twice; nothing that was refused or
+  // never sent.
   void Verify() {
     fs_.ClearFaults();
     INFO("seed " << seed_);
@@ -356,6 +646,10 @@ class Model {
     for (const uint64_t value : acknowledged_) {
       INFO("value " << value);
       REQUIRE(found.count(value) == 1);
+    }
+    for (const uint64_t value : refused_) {
+      INFO("value " << value);
+      REQUIRE(found.count(value) == 0);
     }
   }
 
@@ -373,8 +667,12 @@ class Model {
     const uint64_t first = next_value_ + 1;
     const auto samples =
         Samples(next_value_, 1 + random_() % 40, static_cast<uint32_t>(random_() % 30));
-    if (harness_->Write(samples).ok()) {
-      for (uint64_t value = first; value <= next_value_; ++value) acknowledged_.insert(value);
+    const bool written = harness_->Write(samples).ok();
+    // A journal that was begun since says what failed. Where none could be begun, a power cut may
+    // bring it back.
+    if (!written && !harness_->wal().Enter().ok()) return;
+    for (uint64_t value = first; value <= next_value_; ++value) {
+      (written ? acknowledged_ : refused_).insert(value);
     }
   }
 
@@ -417,6 +715,7 @@ class Model {
   std::unique_ptr<WalHarness> harness_;
   uint64_t next_value_ = 0;
   std::set<uint64_t> acknowledged_;
+  std::set<uint64_t> refused_;
   ValueCounts uploaded_;
 };
 

@@ -70,8 +70,10 @@ std::string WriteSeriesSegment(io::FileSystem& fs, const std::string& table, uin
 
 // Records with bodies "abc" as a snappy block, or something that is none.
 std::string WriteJournal(io::FileSystem& fs, const std::vector<std::string>& bodies) {
-  const std::string path = "data/journal/2f24a73200007000.log";
-  auto writer = wal::JournalWriter::Create(fs, path, 0x2f24a73200007000, true).value();
+  wal::JournalWriter::Options options;
+  options.identity = {0x2f24a73200007000, 0xABCD};
+  const std::string path = "data/journal/" + wal::JournalFileName(options.identity);
+  auto writer = wal::JournalWriter::Create(fs, "data/journal", options).value();
   const std::vector<uint32_t> refused{3};
   for (const std::string& body : bodies) {
     wal::PendingRecord record;
@@ -234,7 +236,7 @@ TEST_CASE("wal cat: journals are a line per record") {
   REQUIRE(counts.ok());
   CHECK(counts->rows == 2);
   CHECK(out.find("offset,kind,tenant,received,bytes,refused\n"
-                 "16,remote-write-2.0,\"team,a\",2026-09-21T14:13:20Z,5,1\n") == 0);
+                 "24,remote-write-2.0,\"team,a\",2026-09-21T14:13:20Z,5,1\n") == 0);
 }
 
 TEST_CASE(
@@ -275,7 +277,8 @@ TEST_CASE("wal verify: the unfinished last record of a journal is a note, not da
   MakeDirectories(fs);
   const std::string whole = fs.Contents(WriteJournal(fs, {kBody, kBody})).value();
   REQUIRE(fs.CreateDirectories("torn/journal").ok());
-  REQUIRE(io::WriteFileDurably(fs, "torn/journal/1.log", whole.substr(0, whole.size() - 3)).ok());
+  const std::string torn = whole.substr(0, whole.size() - wal::kJournalEndBytes - 3);
+  REQUIRE(io::WriteFileDurably(fs, "torn/journal/1.log", torn).ok());
   const auto report = VerifyFile(fs, "torn/journal/1.log");
   REQUIRE(report.ok());
   CHECK_FALSE(report->damaged());
