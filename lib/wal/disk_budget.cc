@@ -1,12 +1,15 @@
 #include "wal/disk_budget.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace forebay::wal {
 namespace {
 
-// Where refusing ends, in multiples of where it begins.
-constexpr uint64_t kVolumeHysteresis = 2;
+// Refusing ends when this part of the volume beyond what is kept is free, or twice what is kept if
+// that is less: on a volume of less than twice the reserve there is never twice the reserve.
+constexpr uint64_t kRoomDivisor = 4;
 
 uint64_t Percent(uint64_t bytes, uint32_t percent) {
   return bytes / 100 * percent + bytes % 100 * percent / 100;
@@ -16,9 +19,10 @@ double Seconds(MonotonicTime from, MonotonicTime to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-// What is left of something that may run out, against what is kept of it.
-bool Short(bool before, uint64_t left, uint64_t kept) {
-  return left < (before ? kVolumeHysteresis * kept : kept);
+// What is left of something of which there is `total`, against what is kept of it.
+bool Short(bool before, uint64_t left, uint64_t total, uint64_t kept) {
+  if (!before || total <= kept) return left < kept;
+  return left < kept + std::min(kept, (total - kept) / kRoomDivisor);
 }
 
 }  // namespace
@@ -34,9 +38,10 @@ DiskShortage Judge(const DiskShortage& before, const DiskFigures& figures,
     return now;
   }
   const io::Space& space = figures.space;
-  now.volume = Short(before.volume, space.available_bytes, limits.reserve.value);
-  now.inodes =
-      space.total_files != 0 && Short(before.inodes, space.available_files, limits.reserve_inodes);
+  now.volume =
+      Short(before.volume, space.available_bytes, space.total_bytes, limits.reserve.value);
+  now.inodes = space.total_files != 0 && Short(before.inodes, space.available_files,
+                                               space.total_files, limits.reserve_inodes);
   return now;
 }
 

@@ -3,8 +3,9 @@
 //
 // Three things can run out, each by itself: the bytes below storage.dir (refused from
 // storage.high_watermark percent of storage.max_disk, taken again below low_watermark percent), the
-// volume's free bytes (refused below storage.reserve, taken again from twice that), the volume's
-// inodes (storage.reserve_inodes, likewise). Uploads, sealing and replay never ask. Also keeps the
+// volume's free bytes (refused below storage.reserve, taken again from twice that or, on a small
+// volume, a quarter of what it has beyond the reserve), its inodes (storage.reserve_inodes,
+// likewise). Uploads, sealing and replay never ask. Also keeps the
 // DiskReserve: makes it again when there is room.
 #pragma once
 
