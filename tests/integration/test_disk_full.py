@@ -168,14 +168,20 @@ def test_the_limit_of_bytes_refuses_drains_and_takes_again(make_forebay):
     rides(node, seed_of_run())
 
 
-def fill_volume(path):
-    """Takes what is left of the volume, to the last block."""
+def fill_volume(node, path):
+    """Takes what is left of the volume, to the last block, and then what the node gave up for it."""
     with open(path, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
+        def fill():
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+            except OSError:
+                pass
+
+        fill()
+        wait_for("a full volume", lambda: node.metric("forebay_disk_full", cause="volume") == 1, 10)
+        wait_for("spare journals to go", lambda: node.metric("forebay_wal_journal_spare_bytes") == 0, 10)
+        fill()
 
 
 def test_a_volume_that_others_filled_is_drained_by_the_reserve(volume, make_forebay):
@@ -190,8 +196,7 @@ def test_a_volume_that_others_filled_is_drained_by_the_reserve(volume, make_fore
     with node.admin() as client:
         assert client.post("/-/flush?upload=false").status == 200
     wait_for("the reserve", lambda: node.metric("forebay_disk_reserve_ready") == 1, 10)
-    fill_volume(volume / "others")
-    wait_for("a full volume", lambda: node.metric("forebay_disk_full", cause="volume") == 1, 10)
+    fill_volume(node, volume / "others")
     node.flush()
     assert node.metric("forebay_disk_reserve_given_up_total") == 1
     assert node.metric("forebay_wal_segments") == 0
@@ -213,7 +218,7 @@ def test_a_sink_on_the_same_full_volume_delivers_nothing_by_halves(volume, make_
     block(node)
     with node.admin() as client:
         assert client.post("/-/flush?timeout=1s").status == 503  # batches are made and fail
-    fill_volume(volume / "others")
+    fill_volume(node, volume / "others")
     unblock(node)
     before = node.metric("forebay_upload_retries_total")
     wait_for("failed tries", lambda: node.metric("forebay_upload_retries_total") > before + 20, 20)

@@ -305,44 +305,6 @@ def test_ten_times_the_allowed_load_is_429_and_a_modest_tenant_does_not_notice(m
     settle(node, account, modest)
 
 
-def test_more_than_the_disk_holds_is_503_until_a_dead_sink_works_again(make_forebay):
-    node = make_forebay({**CONFIG, "storage": {"max_disk": "8MiB"}, "upload": {"retry_max": "2s"}}, start=False)
-    node.out.write_text("a file where the sink needs a folder")
-    node.start()
-    account = Account()
-    senders = [Sender(node, account) for _ in range(3)]
-    refused = threading.Event()
-
-    def step(sender):
-        if sender.write(2000) == 503:
-            refused.set()
-            time.sleep(0.1)
-
-    with Background([lambda s=sender: step(s) for sender in senders]):
-        assert refused.wait(40), "the disk did not fill"
-        time.sleep(2 * SCALE)
-    total = {}
-    for sender in senders:
-        assert sender.without_retry_after == 0
-        for status, count in sender.statuses.items():
-            total[status] = total.get(status, 0) + count
-    print(f"answers: {total}")
-    assert set(total) == {204, 503}, total
-    node.out.unlink()
-    well = Sender(node, account)
-
-    def accepted():
-        with node.admin() as client:
-            client.post("/-/flush?timeout=5s")
-        return well.write() == 204
-
-    wait_for("room", accepted, timeout=30)
-    well.statuses.clear()
-    for _ in range(10):
-        well.write()
-    settle(node, account, well)
-
-
 def test_a_tenant_above_its_series_limit_keeps_the_series_it_has(make_forebay):
     node = make_forebay({**CONFIG, "tenants": {"limits": {"series_max": 10}}})
     account = Account()
