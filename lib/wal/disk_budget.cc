@@ -38,8 +38,7 @@ DiskShortage Judge(const DiskShortage& before, const DiskFigures& figures,
     return now;
   }
   const io::Space& space = figures.space;
-  now.volume =
-      Short(before.volume, space.available_bytes, space.total_bytes, limits.reserve.value);
+  now.volume = Short(before.volume, space.available_bytes, space.total_bytes, limits.reserve.value);
   now.inodes = space.total_files != 0 && Short(before.inodes, space.available_files,
                                                space.total_files, limits.reserve_inodes);
   return now;
