@@ -16,6 +16,7 @@ constexpr std::chrono::minutes kLogEvery{1};
 constexpr std::string_view kOtherTenants = "(others)";
 
 struct Hash {
+  // NOLINTNEXTLINE(readability-identifier-naming): the name that the library looks for
   using is_transparent = void;
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };

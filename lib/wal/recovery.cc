@@ -50,6 +50,7 @@ Status WalImpl::Recover() {
   std::sort(journals.begin(), journals.end(),
             [](const auto& a, const auto& b) { return a.first.id < b.first.id; });
   std::vector<uint64_t> ids;
+  ids.reserve(journals.size());
   for (const auto& [identity, size] : journals) ids.push_back(identity.id);
   uint64_t newest_id = ids.empty() ? 0 : ids.back();
   FOREBAY_RETURN_IF_ERROR(DropScrap(ids, newest_id));

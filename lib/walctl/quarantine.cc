@@ -106,7 +106,7 @@ Status ExportItem(io::FileSystem& fs, const QuarantineItem& item, const std::str
   const std::string target = io::JoinPath(to, item.name);
   FOREBAY_RETURN_IF_ERROR(Copy(fs, item.path, target));
   if (!item.reason.empty()) {
-    const Status copied = Copy(fs, ReasonPath(item.path), ReasonPath(target));
+    Status copied = Copy(fs, ReasonPath(item.path), ReasonPath(target));
     if (!copied.ok()) {
       (void)fs.Remove(target);
       return copied;
