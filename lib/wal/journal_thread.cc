@@ -110,6 +110,7 @@ void WalImpl::JournalFailed(Generation& generation, uint64_t good_bytes, const E
   generation.journal->CutBehind(good_bytes);
   generation.journal.reset();
   if (error.code() == ErrorCode::kNoSpace) spares_.Drop();
+  refused_may_return_.store(true);
   {
     MutexLock lock(mutex_);
     abandoned_.push_back({generation.identity().id, good_bytes});
@@ -223,6 +224,7 @@ void WalImpl::Install(const JournalIdentity& identity, std::unique_ptr<JournalWr
     auto fresh = MakeGeneration(sequence, identity);
     if (journal != nullptr) CountJournalBytes(*fresh, journal->disk_bytes());
     journal_broken_.store(journal == nullptr);
+    if (journal != nullptr) refused_may_return_.store(false);
     fresh->journal = std::move(journal);
     parts_.series.SetOpenGeneration(sequence);
     old = std::move(open_);

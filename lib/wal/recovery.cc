@@ -70,13 +70,19 @@ Status WalImpl::Recover() {
       sealing_.push_back(std::move(generation));
     }
   }
+  bool all_read = true;
   for (UnreadJournal& journal : unread_) {
     const Status read = ReadAbandoned(journal);
+    all_read = all_read && read.ok();
     if (!read.ok()) {
       LogError("a journal cannot be read",
                {{"journal", journal.path}, {"error", read.error().ToString()}});
     }
   }
+  // Without knowing what was abandoned, requests that are not replayed would be entered, and their
+  // retries answered and dropped. The replay enters what it finds, and leaves out what was stored
+  // by a retry meanwhile.
+  if (!all_read) return {};
   for (const auto& generation : found) EnterIdentities(*generation);
   return {};
 }

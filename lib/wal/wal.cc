@@ -196,6 +196,7 @@ WalStats WalImpl::stats() const {
   stats.series_evicted = series_evicted_.load();
   stats.memory_bytes = pool_.bytes();
   stats.disk_full = DiskFull();
+  stats.refused_may_return = refused_may_return_.load();
   const MonotonicTime now = parts_.clock.Monotonic();
   MutexLock lock(mutex_);
   stats.open_generation_samples = open_->samples();

@@ -153,6 +153,9 @@ struct WalStats {
   double oldest_unsealed_seconds = 0;  // age of the oldest data not yet in a segment
   bool disk_full = false;   // above storage.max_disk, or the volume below storage.reserve
   bool recovering = false;  // journals of an earlier run are still being replayed
+  // A commit failed, and no journal that says so could be begun since: what was answered with an
+  // error may come back if the power goes now.
+  bool refused_may_return = false;
 };
 
 // Threads: any, unless said otherwise.

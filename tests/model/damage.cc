@@ -2,8 +2,10 @@
 #include "model/damage.h"
 
 #include <bit>
+#include <map>
 
 #include "support/wal_harness.h"
+#include "wal/journal_format.h"
 #include "wal/journal_reader.h"
 #include "wal/segment_reader.h"
 
@@ -64,6 +66,30 @@ std::set<uint64_t> NumbersIn(const std::vector<StoredPart>& parts, uint64_t begi
   for (const StoredPart& part : parts) {
     if (part.begin < end && begin < part.end) {
       numbers.insert(part.numbers.begin(), part.numbers.end());
+    }
+  }
+  return numbers;
+}
+
+std::set<uint64_t> AbandonedNumbers(io::MemoryFileSystem& fs, const std::string& directory) {
+  std::set<uint64_t> numbers;
+  const auto entries = fs.List(directory);
+  if (!entries.ok()) return numbers;
+  std::map<uint64_t, std::string> paths;  // by generation
+  std::vector<wal::AbandonedJournal> abandoned;
+  for (const io::DirectoryEntry& entry : *entries) {
+    const auto identity = wal::ParseJournalFileName(entry.name);
+    if (!identity) continue;
+    paths[identity->id] = io::JoinPath(directory, entry.name);
+    auto reader = wal::JournalReader::Open(fs, paths[identity->id]);
+    if (!reader.ok() || !(*reader)->NextHead().ok()) continue;
+    const auto& rows = (*reader)->abandoned();
+    abandoned.insert(abandoned.end(), rows.begin(), rows.end());
+  }
+  for (const wal::AbandonedJournal& journal : abandoned) {
+    if (!paths.contains(journal.id)) continue;
+    for (const StoredPart& part : PartsOfJournal(fs, paths[journal.id])) {
+      if (part.begin >= journal.bytes) numbers.insert(part.numbers.begin(), part.numbers.end());
     }
   }
   return numbers;

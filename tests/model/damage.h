@@ -26,4 +26,8 @@ std::vector<StoredPart> PartsOf(io::MemoryFileSystem& fs, const std::string& pat
 // Numbers of all parts that [begin, end) touches.
 std::set<uint64_t> NumbersIn(const std::vector<StoredPart>& parts, uint64_t begin, uint64_t end);
 
+// Numbers in the records of journals below `directory` that do not count, since a later journal
+// there says so.
+std::set<uint64_t> AbandonedNumbers(io::MemoryFileSystem& fs, const std::string& directory);
+
 }  // namespace forebay::testing

@@ -5,8 +5,10 @@
 #include <fmt/core.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <set>
 #include <thread>
 
 #include "upload/sink_set.h"
@@ -142,15 +144,23 @@ void Node::Work() {
   }
 }
 
-bool Node::Serves() {
+bool Node::WaitFor(const std::function<bool()>& condition) {
   const MonotonicTime end = SystemClock().Monotonic() + std::chrono::seconds(2);
-  while (!log_.wal().Enter().ok()) {
+  while (!condition()) {
     if (SystemClock().Monotonic() > end) return false;
     clock_.Skip(std::chrono::seconds(1));
     (void)Flush(std::chrono::milliseconds(1));  // wakes whoever waits for a retry
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return true;
+}
+
+bool Node::Serves() {
+  return WaitFor([this] { return log_.wal().Enter().ok(); });
+}
+
+bool Node::Decides() {
+  return WaitFor([this] { return !log_.wal().stats().refused_may_return; });
 }
 
 size_t Node::Waiting() { return queue_->size() + log_.store().Totals().segments; }
@@ -168,13 +178,40 @@ Status Node::Drain(std::chrono::milliseconds limit) {
                fmt::format("{} batches and segments wait for ever", Waiting()));
 }
 
+std::vector<Status> SendAll(Node& node, Account& account,
+                            const std::vector<WalHarness::Request>& requests) {
+  // Bodies of the requests whose commit was tried: others have not come near the disk.
+  std::mutex mutex;
+  std::set<std::string> tried;
+  node.log().set_on_done([&](const wal::PendingRecord& record) {
+    const std::lock_guard lock(mutex);
+    tried.emplace(record.body.data(), record.body.size());
+  });
+  std::vector<Status> answers = node.log().WriteOnce(requests);
+  node.log().set_on_done({});
+  const bool undecided = node.log().wal().stats().refused_may_return;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    using Fate = Account::Fate;
+    const bool may_return = undecided && tried.contains(EncodeBody(requests[i].samples));
+    account.Answer(requests[i], answers[i].ok() ? Fate::kAcknowledged
+                                : may_return    ? Fate::kUndecided
+                                                : Fate::kFailed);
+  }
+  return answers;
+}
+
 std::unique_ptr<io::MemoryFileSystem> PowerCut(io::MemoryFileSystem& disk,
                                                std::unique_ptr<Node>& node,
-                                               const io::CrashOptions& crash) {
+                                               const std::optional<io::CrashOptions>& crash,
+                                               Account* account) {
+  if (account != nullptr && node != nullptr && !node->log().wal().stats().refused_may_return) {
+    account->Decide();
+  }
   auto copy = disk.Clone();
   disk.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "the power is off"));
   node.reset();
-  copy->Crash(crash);
+  if (crash) copy->Crash(*crash);
+  if (crash && account != nullptr) account->Cut();
   return copy;
 }
 
@@ -212,29 +249,45 @@ uint64_t Account::Send(size_t count) {
   return first;
 }
 
-void Account::Answer(const WalHarness::Request& request, bool acknowledged) {
+void Account::Answer(const WalHarness::Request& request, Fate answer) {
   const std::lock_guard lock(mutex_);
   size_t next_refused = 0;
   for (size_t i = 0; i < request.samples.size(); ++i) {
     const double number = std::bit_cast<double>(request.samples[i].value);
     Fate& fate = fates_[static_cast<size_t>(number) - 1];
-    if (fate == Fate::kDamaged) continue;
     const bool refused =
         next_refused < request.refused.size() && request.refused[next_refused] == i;
     if (refused) ++next_refused;
-    // A retry that fails takes nothing back.
-    if (!acknowledged && fate != Fate::kUnanswered) continue;
-    if (acknowledged) {
-      fate = refused ? Fate::kRefused : Fate::kAcknowledged;
-    } else {
-      fate = refused ? Fate::kRefused : Fate::kFailed;
+    if (fate == Fate::kDamaged) continue;
+    if (refused) {
+      fate = Fate::kRefused;
+    } else if (answer == Fate::kAcknowledged || fate == Fate::kUnanswered ||
+               (answer == Fate::kUndecided && fate == Fate::kFailed)) {
+      fate = answer;  // else: a retry that fails takes nothing back
     }
   }
 }
 
+void Account::Decide() {
+  const std::lock_guard lock(mutex_);
+  std::replace(fates_.begin(), fates_.end(), Fate::kUndecided, Fate::kFailed);
+}
+
+void Account::Cut() {
+  const std::lock_guard lock(mutex_);
+  std::replace(fates_.begin(), fates_.end(), Fate::kUndecided, Fate::kMayReturn);
+}
+
 void Account::Damage(uint64_t number) {
   const std::lock_guard lock(mutex_);
-  fates_[number - 1] = Fate::kDamaged;
+  Fate& fate = fates_[number - 1];
+  if (fate == Fate::kAcknowledged) fate = Fate::kDamaged;
+}
+
+void Account::MayReturn(uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  Fate& fate = fates_[number - 1];
+  if (fate == Fate::kFailed) fate = Fate::kMayReturn;
 }
 
 uint64_t Account::sent() const {
@@ -261,7 +314,7 @@ std::string CheckAccount(const std::vector<Account::Fate>& fates, const NumberCo
     if (count != 1) return fmt::format("sample {} was delivered {} times", number, count);
     const Fate fate = fates[number - 1];
     if (fate == Fate::kRefused) return fmt::format("sample {} was refused and delivered", number);
-    if (fate == Fate::kFailed && !options.failed_may_be_there) {
+    if (fate == Fate::kFailed || fate == Fate::kUndecided) {
       return fmt::format("sample {} was answered 503 and delivered", number);
     }
   }

@@ -9,9 +9,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,10 +74,14 @@ class Node {
   Status Drain(std::chrono::milliseconds limit = std::chrono::seconds(20));
   // Waits until requests are taken (again), at most two seconds of real time. False: they are not.
   bool Serves();
+  // Waits until a journal says what failed, at most two seconds of real time. False: none does.
+  bool Decides();
   // What still lies there: live batches and sealed segments.
   size_t Waiting();
 
  private:
+  bool WaitFor(const std::function<bool()>& condition);
+
   io::MemoryFileSystem& fs_;
   SkippingClock clock_;
   WalHarness log_;
@@ -86,12 +92,6 @@ class Node {
   std::unique_ptr<upload::UploadPool> pool_;
   std::unique_ptr<batch::Batcher> batcher_;
 };
-
-// The power goes: nothing that the node does from now on reaches the disk that is returned. `node`
-// is destroyed. crash: what becomes of what was not synced.
-std::unique_ptr<io::MemoryFileSystem> PowerCut(io::MemoryFileSystem& disk,
-                                               std::unique_ptr<Node>& node,
-                                               const io::CrashOptions& crash);
 
 // Every sample in the files of the sink, or what is wrong with a file or a row.
 Result<NumberCounts> Delivered(const io::MemoryFileSystem& fs);
@@ -105,16 +105,27 @@ class Account {
   enum class Fate : uint8_t {
     kUnanswered,    // may be there or not
     kAcknowledged,  // must be there
-    kFailed,        // answered 503; must not be there unless `failed_may_be_there`
-    kRefused,       // answered 400 for this sample: must not be there
-    kDamaged,       // was acknowledged, then its bytes were damaged: may be gone
+    kFailed,        // answered 503: must not be there, also after a restart
+    // Answered 503 by a commit that failed, and no journal that says so could be begun since: must
+    // not be there while the process goes on, and may come back with a power cut: kMayReturn.
+    kUndecided,
+    kMayReturn,
+    kRefused,  // answered 400 for this sample: must not be there
+    kDamaged,  // was acknowledged, then its bytes were damaged: may be gone
   };
 
   // Numbers for `count` new samples. Returns the first.
   uint64_t Send(size_t count);
-  // A request with these samples was answered.
-  void Answer(const WalHarness::Request& request, bool acknowledged);
+  // A request with these samples was answered: kAcknowledged, kFailed or kUndecided.
+  void Answer(const WalHarness::Request& request, Fate answer);
+  // A journal says durably what has failed so far.
+  void Decide();
+  // The power went.
+  void Cut();
+  // Its bytes were damaged: what was acknowledged may be gone, and nothing else changes.
   void Damage(uint64_t number);
+  // What said that it has failed was damaged.
+  void MayReturn(uint64_t number);
   uint64_t sent() const;
   uint64_t Count(Fate fate) const;
 
@@ -126,8 +137,19 @@ class Account {
   std::vector<Fate> fates_;
 };
 
+// Sends the requests at the same time, as receivers do, and enters the answers.
+std::vector<Status> SendAll(Node& node, Account& account,
+                            const std::vector<WalHarness::Request>& requests);
+
+// The power goes: nothing that the node does from now on reaches the disk that is returned. `node`
+// is destroyed. crash: what becomes of what was not synced; without: the process is killed and the
+// kernel lives on. account: learns it; null: none.
+std::unique_ptr<io::MemoryFileSystem> PowerCut(io::MemoryFileSystem& disk,
+                                               std::unique_ptr<Node>& node,
+                                               const std::optional<io::CrashOptions>& crash,
+                                               Account* account = nullptr);
+
 struct CheckOptions {
-  bool failed_may_be_there = false;
   // Everything but what was refused must be there: the senders have repeated what had no answer.
   bool all_must_be_there = false;
 };

@@ -143,6 +143,7 @@ class WalImpl final : public Wal {
   bool stopped_ GUARDED_BY(mutex_) = false;
 
   std::atomic<bool> journal_broken_{false};       // the open generation has no file to write to
+  std::atomic<bool> refused_may_return_{false};   // no journal names the last failed one
   std::atomic<int64_t> commit_started_nanos_{0};  // of the group being written; 0: none
   std::atomic<uint64_t> journal_disk_bytes_{0};   // of all generations
 

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -387,6 +388,59 @@ TEST_CASE("wal: what was answered with an error is not delivered, though it reac
   }
   CHECK(found == acknowledged);
   CHECK(harness->wal().stats().quarantined_records == 0);
+}
+
+TEST_CASE("wal: a retry is not taken for stored while it is not known what was abandoned") {
+  io::MemoryFileSystem fs;
+  auto harness = std::make_unique<WalHarness>(fs);
+  harness->set_ledger_window(std::chrono::hours(1));
+  REQUIRE(harness->Open().ok());
+  uint64_t value = 0;
+  // Nothing is sealed, and failed files cannot be cut.
+  for (const auto& [operation, path] : {std::pair{io::FileOperation::kOpen, "segments"},
+                                        {io::FileOperation::kTruncate, "journal"}}) {
+    fs.AddFault({.operation = operation, .path_contains = path, .count = io::Fault::kForever});
+  }
+  REQUIRE(harness->WriteOnce(Samples(value, 3)).ok());
+  fs.AddFault({.operation = io::FileOperation::kSyncData,
+               .path_contains = "journal/",
+               .takes_effect = true});
+  const std::vector<TestSample> failed = Samples(value, 5);
+  CHECK_FALSE(harness->WriteOnce(failed).ok());
+  CHECK_FALSE(harness->wal().stats().refused_may_return);
+  const bool before = GENERATE(true, false);  // the crash
+  if (before) REQUIRE(harness->WriteOnce(failed).ok());
+  auto journals = JournalFiles(fs, ".log");
+  std::sort(journals.begin(), journals.end());
+  REQUIRE(journals.size() == 2);
+  Crash(fs, harness, {.seed = 1, .granularity = 512, .keep_probability = 1});
+  harness = std::make_unique<WalHarness>(fs);
+  harness->set_ledger_window(std::chrono::hours(1));
+  // The journal that says what failed cannot be read at once.
+  fs.AddFault({.operation = io::FileOperation::kOpen, .path_contains = journals[1]});
+  REQUIRE(harness->Open().ok());
+  if (!before) REQUIRE(harness->WriteOnce(failed).ok());
+  REQUIRE(harness->Flush().ok());
+  const ValueCounts stored = harness->StoredValues();
+  CHECK(stored.size() == 8);
+  for (const auto& [v, count] : stored) CHECK(count == 1);
+}
+
+TEST_CASE("wal: what failed may return only until a journal could be begun") {
+  io::MemoryFileSystem fs;
+  WalHarness harness(fs);
+  REQUIRE(harness.Open().ok());
+  uint64_t value = 0;
+  REQUIRE(harness.Write(Samples(value, 3)).ok());
+  fs.AddFault({.operation = io::FileOperation::kSyncData,
+               .path_contains = "journal/",
+               .count = io::Fault::kForever});
+  CHECK_FALSE(harness.wal().stats().refused_may_return);
+  CHECK_FALSE(harness.Write(Samples(value, 3)).ok());
+  CHECK(harness.wal().stats().refused_may_return);
+  fs.ClearFaults();
+  REQUIRE(WriteWhenTaken(harness, Samples(value, 3)).ok());
+  CHECK_FALSE(harness.wal().stats().refused_may_return);
 }
 
 TEST_CASE("wal: a process that ends before a new journal can be begun leaves nothing refused") {
