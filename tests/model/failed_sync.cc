@@ -6,8 +6,9 @@
 //
 // The one exception: between a failed commit and the next journal that can be begun nothing durable
 // says that it failed. When the power goes in that time, the requests whose commit was under way
-// may come back. That is one commit: without a journal nothing is let in. It takes a disk that
-// fails for the commit and for the new journal too, and ends with the first journal after it.
+// may come back; also when the process is killed in that time and could not cut the file. That is
+// one commit: without a journal nothing is let in. It takes a disk that fails for the commit and
+// for the new journal too, and ends with the first journal after it.
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <random>
@@ -31,6 +32,8 @@ class FailedSync {
     fault_.count = seed % 2 == 0 ? io::Fault::kForever : 1 + random_() % 2;
     fault_.takes_effect = random_() % 2 == 0;
     fault_.error = ErrnoError(random_() % 2 == 0 ? EIO : EINTR, "injected");
+    seals_ = random_() % 2 == 0;
+    cuts_ = random_() % 2 == 0;
   }
 
   std::string Go(Tally& tally) {
@@ -38,6 +41,7 @@ class FailedSync {
     const Status opened = node_->Open();
     if (!opened.ok()) return opened.error().ToString();
     disk_->AddFault(fault_);
+    KeepJournals();
     // Half of the seeds end at once, behind one of the requests; the disk as it is then.
     const uint64_t last = random_() % 2 == 0 ? kRequests : 1 + random_() % kRequests;
     const bool at_once = last < kRequests;
@@ -47,6 +51,9 @@ class FailedSync {
       if (random_() % 4 == 0) (void)node_->Flush(std::chrono::milliseconds(30));
       if (random_() % 4 == 0) node_->Work();
       if (random_() % 3 == 0) node_->clock().Skip(std::chrono::milliseconds(1100));
+    }
+    if (fault_.count == 1 && account_.Count(Account::Fate::kUndecided) != 0) {
+      return "one sync fails, and no journal says what failed";
     }
     const bool forever = fault_.count == io::Fault::kForever;
     // Of two syncs for ever one is the journal's: nothing is acknowledged behind it.
@@ -61,6 +68,18 @@ class FailedSync {
   }
 
  private:
+  // A failed journal is still there when the node starts again, with all that reached it.
+  void KeepJournals() {
+    io::Fault fault;
+    fault.count = io::Fault::kForever;
+    fault.operation = io::FileOperation::kOpen;
+    fault.path_contains = "segments/";
+    if (!seals_) disk_->AddFault(fault);
+    fault.operation = io::FileOperation::kTruncate;
+    fault.path_contains = "journal/";
+    if (!cuts_) disk_->AddFault(fault);
+  }
+
   bool Write() {
     const auto request = RequestOf(account_.Send(kSamples), kSamples, 4);
     const bool stored = SendAll(*node_, account_, {request}).front().ok();
@@ -70,11 +89,13 @@ class FailedSync {
 
   // The disk is mended; the same process serves on.
   std::string GoOn(Tally& tally) {
+    const bool restarts = random_() % 2 == 0;
     disk_->ClearFaults();
+    if (restarts) KeepJournals();
     if (!node_->Serves()) return "no service after the fault";
     if (!Write()) return "a request fails after the fault";
     if (!node_->Decides()) return "the disk is mended and no journal says what failed";
-    if (random_() % 2 == 0) return Restart(tally);
+    if (restarts) return Restart(tally);
     std::string wrong = Verify("served on");
     return wrong.empty() ? Repeat() : wrong;
   }
@@ -88,6 +109,7 @@ class FailedSync {
       crash->keep_probability = static_cast<double>(random_() % 3) / 2;
     }
     disk_ = PowerCut(*disk_, node_, crash, &account_);
+    if (!cuts_) account_.Cut();
     const uint64_t may_return = account_.Count(Account::Fate::kMayReturn);
     if (may_return > kSamples) return "more may come back than one commit";
     if (may_return != 0) ++tally["cuts before a journal could say what failed"];
@@ -117,6 +139,8 @@ class FailedSync {
   }
 
   const uint64_t seed_;
+  bool seals_ = true;  // segments can be written
+  bool cuts_ = true;   // journals can be cut
   std::mt19937_64 random_;
   io::Fault fault_;
   std::unique_ptr<io::MemoryFileSystem> disk_ = std::make_unique<io::MemoryFileSystem>();
