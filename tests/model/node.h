@@ -36,7 +36,7 @@ class SkippingClock final : public Clock {
   void Reset() { skipped_ = 0; }
 
  private:
-  const SystemClock system_;
+  const SystemClock system_{};
   std::atomic<int64_t> skipped_{0};
 };
 
