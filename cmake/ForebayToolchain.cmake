@@ -27,6 +27,10 @@ else()
     -Wno-error=maybe-uninitialized -Wno-error=stringop-overflow -Wno-error=array-bounds
     -Wno-error=restrict -Wno-error=stringop-overread -Wno-error=tsan -Wno-tsan
     -Wno-maybe-uninitialized -Wno-restrict)
+  if(CMAKE_UNITY_BUILD)
+    # In such a build a source's own types are in an included file, which g++ takes for a header.
+    target_compile_options(forebay_options INTERFACE -Wno-subobject-linkage)
+  endif()
 endif()
 if(FOREBAY_SANITIZE)
   string(REPLACE ";" "," _sanitizers "${FOREBAY_SANITIZE}")

@@ -26,7 +26,7 @@ struct Options {
   bool show_secrets = false;
 };
 
-int Fail(const Error& error) {
+int Report(const Error& error) {
   fmt::print(stderr, "{}\n", error.message());
   return 1;
 }
@@ -36,11 +36,11 @@ int Check(const Options& options) {
   load.file = options.check_file;
   load.environment = config::ProcessEnvironment();
   const Result<config::Config> loaded = config::Load(load);
-  if (!loaded.ok()) return Fail(loaded.error());
+  if (!loaded.ok()) return Report(loaded.error());
   // Regular expressions and lifted columns are the receiver's to compile; the file is good only
   // when they do.
   const auto rules = receive::Rules::Compile(*loaded, /*version=*/1);
-  if (!rules.ok()) return Fail(rules.error());
+  if (!rules.ok()) return Report(rules.error());
   fmt::print("{}: ok\n", options.check_file);
   return 0;
 }
@@ -69,9 +69,9 @@ Result<config::LoadOptions> PrintLoadOptions(const Options& options,
 
 int Print(const Options& options, const std::vector<std::string>& others) {
   const Result<config::LoadOptions> load = PrintLoadOptions(options, others);
-  if (!load.ok()) return Fail(load.error());
+  if (!load.ok()) return Report(load.error());
   const Result<config::Config> loaded = config::Load(*load);
-  if (!loaded.ok()) return Fail(loaded.error());
+  if (!loaded.ok()) return Report(loaded.error());
   for (const std::string& warning : loaded->warnings) fmt::print(stderr, "warning: {}\n", warning);
   if (options.json) {
     fmt::print("{}\n", config::PrintJson(*loaded));

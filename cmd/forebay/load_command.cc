@@ -15,6 +15,7 @@
 
 #include "base/thread.h"
 #include "base/units.h"
+#include "fail.h"
 #include "io/posix_file_system.h"
 #include "loadgen/options.h"
 #include "loadgen/report.h"
@@ -23,7 +24,7 @@
 namespace forebay::cmd {
 namespace {
 
-struct Flags {
+struct LoadFlags {
   loadgen::LoadOptions load;
   std::string protocol = "1.0";
   std::string values = "counter";
@@ -39,13 +40,8 @@ struct Flags {
   std::string dump;
 };
 
-int Fail(const Error& error) {
-  fmt::print(stderr, "forebay load: {}\n", error.message());
-  return 1;
-}
-
 // Flags that CLI11 gives as text become typed options.
-Result<loadgen::LoadOptions> MakeOptions(const Flags& flags) {
+Result<loadgen::LoadOptions> MakeOptions(const LoadFlags& flags) {
   loadgen::LoadOptions options = flags.load;
   FOREBAY_ASSIGN_OR_RETURN(options.protocol, loadgen::ParseProtocol(flags.protocol));
   FOREBAY_ASSIGN_OR_RETURN(options.values, loadgen::ParseValueMode(flags.values));
@@ -105,25 +101,25 @@ class InterruptWatch {
   std::jthread thread_;
 };
 
-int Run(const Flags& flags) {
+int Run(const LoadFlags& flags) {
   const auto options = MakeOptions(flags);
-  if (!options.ok()) return Fail(options.error());
+  if (!options.ok()) return Fail("forebay load", options.error());
   if (!flags.dump.empty()) {
     io::PosixFileSystem fs;
     const auto written = loadgen::DumpBodies(*options, fs, flags.dump);
-    if (!written.ok()) return Fail(written.error());
+    if (!written.ok()) return Fail("forebay load", written.error());
     fmt::print("{} bodies in {}\n", *written, flags.dump);
     return 0;
   }
   const InterruptWatch interrupts;
   const auto report = loadgen::RunLoad(*options, interrupts.token());
-  if (!report.ok()) return Fail(report.error());
+  if (!report.ok()) return Fail("forebay load", report.error());
   const std::string text = flags.json ? loadgen::FormatJson(*report) : loadgen::FormatText(*report);
   std::fputs(text.c_str(), stdout);
   return report->complete() ? 0 : 2;
 }
 
-void AddShape(CLI::App& command, Flags& flags) {
+void AddShape(CLI::App& command, LoadFlags& flags) {
   loadgen::LoadOptions& load = flags.load;
   const char* const group = "Shape of the load";
   command.add_option("--protocol", flags.protocol, "remote write 1.0 or 2.0")
@@ -166,7 +162,7 @@ void AddShape(CLI::App& command, Flags& flags) {
       ->group(group);
 }
 
-void AddPace(CLI::App& command, Flags& flags) {
+void AddPace(CLI::App& command, LoadFlags& flags) {
   loadgen::LoadOptions& load = flags.load;
   const char* const group = "Pace and end";
   command.add_option("--connections", load.connections, "connections, a thread each")
@@ -194,7 +190,7 @@ void AddPace(CLI::App& command, Flags& flags) {
 void AddLoadCommand(CLI::App& app, int& exit_code) {
   CLI::App* command =
       app.add_subcommand("load", "Send made-up remote-write load and account for every sample");
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<LoadFlags>();
   loadgen::LoadOptions& load = flags->load;
   command->add_option("--url", load.url, "receiver")->capture_default_str();
   AddShape(*command, *flags);

@@ -13,13 +13,14 @@
 
 #include "base/clock.h"
 #include "base/units.h"
+#include "fail.h"
 #include "io/posix_file_system.h"
 #include "walctl/quarantine.h"
 
 namespace forebay::cmd {
 namespace {
 
-struct Flags {
+struct QuarantineFlags {
   std::string directory = "./data";
   std::vector<std::string> names;
   std::string older_than;
@@ -29,18 +30,14 @@ struct Flags {
   bool json = false;
 };
 
-int Fail(const Error& error) {
-  fmt::print(stderr, "forebay wal quarantine: {}\n", error.message());
-  return 1;
-}
-
 std::optional<UnixMillis> ModifiedAt(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return std::nullopt;
   return UnixMillis{info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1'000'000};
 }
 
-Result<std::vector<walctl::QuarantineItem>> Selected(io::FileSystem& fs, const Flags& flags) {
+Result<std::vector<walctl::QuarantineItem>> Selected(io::FileSystem& fs,
+                                                     const QuarantineFlags& flags) {
   FOREBAY_ASSIGN_OR_RETURN(const auto items,
                            walctl::ListQuarantine(fs, flags.directory, ModifiedAt));
   walctl::QuarantineSelection selection;
@@ -54,10 +51,10 @@ Result<std::vector<walctl::QuarantineItem>> Selected(io::FileSystem& fs, const F
   return walctl::SelectItems(items, selection);
 }
 
-int List(const Flags& flags) {
+int List(const QuarantineFlags& flags) {
   io::PosixFileSystem fs;
   const auto items = walctl::ListQuarantine(fs, flags.directory, ModifiedAt);
-  if (!items.ok()) return Fail(items.error());
+  if (!items.ok()) return Fail("forebay wal quarantine", items.error());
   const UnixMillis now = SystemClock().Now();
   std::fputs(
       (flags.json ? walctl::FormatQuarantineJson(*items) : walctl::FormatQuarantine(*items, now))
@@ -66,35 +63,37 @@ int List(const Flags& flags) {
   return 0;
 }
 
-int Export(const Flags& flags) {
+int Export(const QuarantineFlags& flags) {
   io::PosixFileSystem fs;
   const auto items = Selected(fs, flags);
-  if (!items.ok()) return Fail(items.error());
-  if (const Status made = fs.CreateDirectories(flags.out); !made.ok()) return Fail(made.error());
+  if (!items.ok()) return Fail("forebay wal quarantine", items.error());
+  if (const Status made = fs.CreateDirectories(flags.out); !made.ok())
+    return Fail("forebay wal quarantine", made.error());
   for (const walctl::QuarantineItem& item : *items) {
     if (const Status exported = walctl::ExportItem(fs, item, flags.out); !exported.ok()) {
-      return Fail(exported.error());
+      return Fail("forebay wal quarantine", exported.error());
     }
   }
   fmt::print(stderr, "{} items copied to {}\n", items->size(), flags.out);
   return 0;
 }
 
-int Drop(const Flags& flags) {
+int Drop(const QuarantineFlags& flags) {
   io::PosixFileSystem fs;
   const auto items = Selected(fs, flags);
-  if (!items.ok()) return Fail(items.error());
+  if (!items.ok()) return Fail("forebay wal quarantine", items.error());
   uint64_t bytes = 0;
   for (const walctl::QuarantineItem& item : *items) bytes += item.bytes;
   if ((flags.all || !flags.older_than.empty()) && !flags.yes) {
-    return Fail(Error(ErrorCode::kFailedPrecondition,
+    return Fail("forebay wal quarantine",
+                Error(ErrorCode::kFailedPrecondition,
                       fmt::format("this would remove {} items of {} bytes for good; repeat it with "
                                   "--yes, or keep a copy first: forebay wal quarantine export",
                                   items->size(), bytes)));
   }
   for (const walctl::QuarantineItem& item : *items) {
     if (const Status dropped = walctl::DropItem(fs, item); !dropped.ok()) {
-      return Fail(dropped.error());
+      return Fail("forebay wal quarantine", dropped.error());
     }
   }
   fmt::print(stderr, "{} items of {} bytes dropped; a running daemon notices at its next audit\n",
@@ -103,7 +102,8 @@ int Drop(const Flags& flags) {
 }
 
 CLI::App* AddTool(CLI::App& quarantine, const char* name, const char* help,
-                  const std::shared_ptr<Flags>& flags, int (*run)(const Flags&), int& exit_code) {
+                  const std::shared_ptr<QuarantineFlags>& flags, int (*run)(const QuarantineFlags&),
+                  int& exit_code) {
   CLI::App* command = quarantine.add_subcommand(name, help);
   command->add_option("--dir", flags->directory, "data directory")->capture_default_str();
   command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
@@ -116,7 +116,7 @@ void AddQuarantineCommand(CLI::App& wal, int& exit_code) {
   CLI::App* quarantine =
       wal.add_subcommand("quarantine", "Damaged bytes that were put aside: list, copy, drop");
   quarantine->require_subcommand(1);
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<QuarantineFlags>();
   CLI::App* ls =
       AddTool(*quarantine, "ls", "List items with their reasons", flags, List, exit_code);
   ls->add_flag("--json", flags->json, "print JSON");

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "config/adxmon_flags.h"
 #include "config/load.h"
+#include "fail.h"
 #include "server/node.h"
 
 namespace forebay::cmd {
@@ -22,11 +23,6 @@ struct ServeOptions {
   std::string config_file;
   std::vector<std::string> assignments;  // --set
 };
-
-int Fail(const Error& error) {
-  std::fprintf(stderr, "forebay: %s\n", error.message().c_str());
-  return 1;
-}
 
 // What --config, --set and adx-mon's flags say, as the loader wants it.
 Result<config::LoadOptions> LoadOptionsOf(const ServeOptions& serve,
@@ -74,18 +70,18 @@ int Serve(const ServeOptions& serve, const std::vector<std::string>& extras) {
   signal(SIGPIPE, SIG_IGN);
 
   const auto load_options = LoadOptionsOf(serve, extras);
-  if (!load_options.ok()) return Fail(load_options.error());
+  if (!load_options.ok()) return Fail("forebay", load_options.error());
   server::NodeOptions options;
   options.version = FOREBAY_VERSION;
   options.reload = [load_options = *load_options] { return config::Load(load_options); };
   auto loaded = options.reload();
-  if (!loaded.ok()) return Fail(loaded.error());
+  if (!loaded.ok()) return Fail("forebay", loaded.error());
   options.config = std::move(*loaded);
 
   auto node = server::Node::Create(std::move(options));
-  if (!node.ok()) return Fail(node.error());
+  if (!node.ok()) return Fail("forebay", node.error());
   const Status started = (*node)->Start();
-  if (!started.ok()) return Fail(started.error());
+  if (!started.ok()) return Fail("forebay", started.error());
   WaitForEnd(**node, signals);
   const auto timeout = (*node)->config().limits.shutdown_timeout;
   const Status stopped = (*node)->Stop(SystemClock().Monotonic() + timeout);

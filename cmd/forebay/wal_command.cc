@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "fail.h"
 #include "io/posix_file_system.h"
 #include "quarantine_command.h"
 #include "walctl/format.h"
@@ -22,7 +23,7 @@
 namespace forebay::cmd {
 namespace {
 
-struct Flags {
+struct WalFlags {
   std::string directory = "./data";
   std::vector<std::string> files;
   bool json = false;
@@ -32,17 +33,12 @@ struct Flags {
   std::string out = "-";
 };
 
-int Fail(const Error& error) {
-  fmt::print(stderr, "forebay wal: {}\n", error.message());
-  return 1;
-}
-
 // Files that were named must be there; files of a directory may go while it is read.
-bool IsGone(const Flags& flags, const Error& error) {
+bool IsGone(const WalFlags& flags, const Error& error) {
   return flags.files.empty() && error.code() == ErrorCode::kNotFound;
 }
 
-Result<std::vector<walctl::FileEntry>> Entries(const Flags& flags) {
+Result<std::vector<walctl::FileEntry>> Entries(const WalFlags& flags) {
   io::PosixFileSystem fs;
   if (flags.files.empty()) return walctl::ListDirectory(fs, flags.directory);
   std::vector<walctl::FileEntry> entries;
@@ -53,9 +49,9 @@ Result<std::vector<walctl::FileEntry>> Entries(const Flags& flags) {
   return entries;
 }
 
-int List(const Flags& flags) {
+int List(const WalFlags& flags) {
   const auto entries = Entries(flags);
-  if (!entries.ok()) return Fail(entries.error());
+  if (!entries.ok()) return Fail("forebay wal", entries.error());
   const UnixMillis now = SystemClock().Now();
   std::fputs(
       (flags.json ? walctl::FormatListJson(*entries) : walctl::FormatList(*entries, now)).c_str(),
@@ -63,9 +59,9 @@ int List(const Flags& flags) {
   return 0;
 }
 
-int Stat(const Flags& flags) {
+int Stat(const WalFlags& flags) {
   const auto entries = Entries(flags);
-  if (!entries.ok()) return Fail(entries.error());
+  if (!entries.ok()) return Fail("forebay wal", entries.error());
   const walctl::Totals totals = walctl::Summarize(*entries);
   const UnixMillis now = SystemClock().Now();
   std::fputs(
@@ -74,12 +70,12 @@ int Stat(const Flags& flags) {
   return 0;
 }
 
-int Verify(const Flags& flags) {
+int Verify(const WalFlags& flags) {
   io::PosixFileSystem fs;
   std::vector<std::string> paths = flags.files;
   if (paths.empty()) {
     auto listed = walctl::ListPaths(fs, flags.directory);
-    if (!listed.ok()) return Fail(listed.error());
+    if (!listed.ok()) return Fail("forebay wal", listed.error());
     paths = std::move(*listed);
   }
   std::vector<walctl::VerifyReport> reports;
@@ -88,7 +84,7 @@ int Verify(const Flags& flags) {
     auto report = walctl::VerifyFile(fs, path);
     if (!report.ok()) {
       if (IsGone(flags, report.error())) continue;
-      return Fail(report.error());
+      return Fail("forebay wal", report.error());
     }
     if (report->kind != walctl::FileKind::kSegment && report->kind != walctl::FileKind::kJournal &&
         report->kind != walctl::FileKind::kManifest) {
@@ -113,7 +109,7 @@ walctl::TextSink FileSink(std::FILE* file) {
 }
 
 // Prints segments and journals; a header line once, before the first rows.
-Result<walctl::RowCounts> PrintAll(const Flags& flags, const std::vector<std::string>& paths,
+Result<walctl::RowCounts> PrintAll(const WalFlags& flags, const std::vector<std::string>& paths,
                                    std::FILE* file) {
   io::PosixFileSystem fs;
   walctl::RowOptions options;
@@ -141,7 +137,7 @@ Result<walctl::RowCounts> PrintAll(const Flags& flags, const std::vector<std::st
 }
 
 int Report(const Result<walctl::RowCounts>& counts) {
-  if (!counts.ok()) return Fail(counts.error());
+  if (!counts.ok()) return Fail("forebay wal", counts.error());
   if (counts->damaged_ranges > 0) {
     fmt::print(stderr, "forebay wal: {} damaged places were passed over; see forebay wal verify\n",
                counts->damaged_ranges);
@@ -149,40 +145,43 @@ int Report(const Result<walctl::RowCounts>& counts) {
   return 0;
 }
 
-int Cat(const Flags& flags) {
+int Cat(const WalFlags& flags) {
   const int code = Report(PrintAll(flags, flags.files, stdout));
-  if (std::fflush(stdout) != 0) return Fail(ErrnoError(errno, "write"));
+  if (std::fflush(stdout) != 0) return Fail("forebay wal", ErrnoError(errno, "write"));
   return code;
 }
 
-int Export(Flags flags) {
+int Export(WalFlags flags) {
   if (flags.files.empty() == flags.table.empty()) {
-    return Fail(Error(ErrorCode::kInvalidArgument, "export: name files, or a table by --table"));
+    return Fail("forebay wal",
+                Error(ErrorCode::kInvalidArgument, "export: name files, or a table by --table"));
   }
   std::vector<std::string> paths = flags.files;
   if (!flags.table.empty()) {
     io::PosixFileSystem fs;
     auto found = walctl::FindSegments(fs, flags.directory, flags.table);
-    if (!found.ok()) return Fail(found.error());
+    if (!found.ok()) return Fail("forebay wal", found.error());
     paths = std::move(*found);
   }
   if (flags.out == "-") return Report(PrintAll(flags, paths, stdout));
   std::FILE* file = std::fopen(flags.out.c_str(), "wbe");
-  if (file == nullptr) return Fail(ErrnoError(errno, flags.out));
+  if (file == nullptr) return Fail("forebay wal", ErrnoError(errno, flags.out));
   const auto counts = PrintAll(flags, paths, file);
-  if (std::fclose(file) != 0 && counts.ok()) return Fail(ErrnoError(errno, flags.out));
+  if (std::fclose(file) != 0 && counts.ok())
+    return Fail("forebay wal", ErrnoError(errno, flags.out));
   if (counts.ok()) fmt::print(stderr, "{} rows in {}\n", counts->rows, flags.out);
   return Report(counts);
 }
 
 CLI::App* AddTool(CLI::App& wal, const char* name, const char* help,
-                  const std::shared_ptr<Flags>& flags, int (*run)(const Flags&), int& exit_code) {
+                  const std::shared_ptr<WalFlags>& flags, int (*run)(const WalFlags&),
+                  int& exit_code) {
   CLI::App* command = wal.add_subcommand(name, help);
   command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
   return command;
 }
 
-void AddSelection(CLI::App* command, Flags& flags) {
+void AddSelection(CLI::App* command, WalFlags& flags) {
   command->add_option("--dir", flags.directory, "data directory")->capture_default_str();
   command->add_option("files", flags.files, "files, in place of a directory");
 }
@@ -192,7 +191,7 @@ void AddSelection(CLI::App* command, Flags& flags) {
 void AddWalCommand(CLI::App& app, int& exit_code) {
   CLI::App* wal = app.add_subcommand("wal", "Look into a data directory (safe while it is in use)");
   wal->require_subcommand(1);
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<WalFlags>();
   const auto add_json = [&flags](CLI::App* command) {
     command->add_flag("--json", flags->json, "print JSON");
   };

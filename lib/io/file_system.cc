@@ -22,7 +22,7 @@ Result<std::string> ReadFile(FileSystem& fs, const std::string& path, uint64_t m
 }
 
 Status WriteFileDurably(FileSystem& fs, const std::string& path, std::string_view contents) {
-  const std::string temporary = path + ".tmp";
+  const std::string temporary = path + std::string(kTemporarySuffix);
   FOREBAY_ASSIGN_OR_RETURN(auto file, fs.Open(temporary, OpenMode::kCreateOrTruncate));
   Status written = file->Write(contents);
   if (written.ok()) written = file->SyncData();
@@ -47,6 +47,8 @@ std::string JoinPath(std::string_view directory, std::string_view name) {
   path += name;
   return path;
 }
+
+std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 std::string DirectoryOf(std::string_view path) {
   const size_t slash = path.rfind('/');

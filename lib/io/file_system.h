@@ -94,12 +94,16 @@ class FileSystem {
 
 // Conveniences over the verbs. All of the file, at most max_bytes (more: kOutOfRange).
 Result<std::string> ReadFile(FileSystem& fs, const std::string& path, uint64_t max_bytes);
-// Durable: writes path + ".tmp", syncs, renames over path, syncs the directory.
+// What a crash in WriteFileDurably may leave ends so.
+inline constexpr std::string_view kTemporarySuffix = ".tmp";
+// Durable: writes path + kTemporarySuffix, syncs, renames over path, syncs the directory.
 Status WriteFileDurably(FileSystem& fs, const std::string& path, std::string_view contents);
 
 // "a/b" from "a" and "b".
 std::string JoinPath(std::string_view directory, std::string_view name);
 // The part before the last '/', "." when there is none.
 std::string DirectoryOf(std::string_view path);
+// The part behind the last '/', all of it when there is none.
+std::string_view BaseName(std::string_view path);
 
 }  // namespace forebay::io

@@ -8,14 +8,14 @@
 
 namespace forebay::table {
 namespace {
-constexpr size_t kInitialSlots = 1024;
+constexpr size_t kFirstSlots = 1024;
 }  // namespace
 
 struct SymbolTable::Chunk {
   std::array<Symbol, kChunkSymbols> symbols;
 };
 
-SymbolTable::SymbolTable() : slots_(kInitialSlots, 0) {}
+SymbolTable::SymbolTable() : slots_(kFirstSlots, 0) {}
 
 SymbolTable::~SymbolTable() {
   const uint32_t count = capacity();

@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::string_view kFirstLine = "forebay-batch 1";
 constexpr std::string_view kSuffix = ".batch";
-constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr size_t kIdHexDigits = 16;
 
 // Blanks, line ends and the escape itself as %XX, so that fields can be split at blanks; "" is "-".
@@ -93,8 +92,8 @@ std::string ManifestId(std::string_view name) {
 
 // What a crash in mid-write left of a manifest; other names are not ours to remove.
 bool IsTemporary(std::string_view name) {
-  if (!name.ends_with(kTemporarySuffix)) return false;
-  return IsBatchId(ManifestId(name.substr(0, name.size() - kTemporarySuffix.size())));
+  if (!name.ends_with(io::kTemporarySuffix)) return false;
+  return IsBatchId(ManifestId(name.substr(0, name.size() - io::kTemporarySuffix.size())));
 }
 
 // Walks over the lines of a manifest; every getter takes one line.

@@ -82,7 +82,7 @@ Result<std::unique_ptr<JournalReader>> JournalReader::Open(io::FileSystem& fs,
   char header[kJournalHeaderBytes];
   FOREBAY_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, header));
   const auto from_header = ParseFileHeader(std::string_view(header, got));
-  const auto from_name = ParseJournalFileName(std::string_view(path).substr(path.rfind('/') + 1));
+  const auto from_name = ParseJournalFileName(io::BaseName(path));
   if (!from_header && !from_name) {
     return Error(ErrorCode::kCorruption, path + ": not a journal of this version");
   }

@@ -10,10 +10,8 @@
 namespace forebay::wal {
 namespace {
 
-constexpr std::string_view kTemporarySuffix = ".tmp";
-
 bool IsItem(std::string_view name) {
-  return !name.ends_with(kQuarantineReasonSuffix) && !name.ends_with(kTemporarySuffix);
+  return !name.ends_with(kQuarantineReasonSuffix) && !name.ends_with(io::kTemporarySuffix);
 }
 
 }  // namespace

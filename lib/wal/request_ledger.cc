@@ -44,9 +44,8 @@ std::optional<uint64_t> FileId(std::string_view name) {
 
 // "<hex>.ids.tmp".
 bool IsTemporary(std::string_view name) {
-  constexpr std::string_view kTemporarySuffix = ".tmp";
-  if (!name.ends_with(kTemporarySuffix)) return false;
-  return FileId(name.substr(0, name.size() - kTemporarySuffix.size())).has_value();
+  if (!name.ends_with(io::kTemporarySuffix)) return false;
+  return FileId(name.substr(0, name.size() - io::kTemporarySuffix.size())).has_value();
 }
 
 void Update(XXH3_state_t& state, std::string_view text) {

@@ -24,6 +24,7 @@ class Cursor;
 
 inline constexpr uint32_t kMaxBlockSeries = 1U << 20;
 inline constexpr uint32_t kMaxBlockRows = 1U << 24;
+inline constexpr uint8_t kSeriesBlockLayout = 1;        // its first byte
 inline constexpr size_t kTargetBlockBytes = 256 << 10;  // payload, before compression
 
 // Builds payloads, one after the other. Reuses its memory. Threads: one at a time.

@@ -7,7 +7,6 @@ namespace {
 using internal::Cursor;
 using internal::UnZigZag;
 
-constexpr uint8_t kLayout = 1;
 constexpr size_t kMinSeriesBytes = 8 + 1 + 1;  // id, shape, rows
 constexpr size_t kMinRowBytes = 2;             // one of timestamps, one of values
 
@@ -23,7 +22,7 @@ int64_t WrappingAdd(int64_t a, int64_t b) {
 
 Status SeriesBlockDecoder::Decode(std::string_view payload, uint32_t expected_rows) {
   Cursor in(payload);
-  if (in.Byte() != kLayout) return Damaged("unknown layout");
+  if (in.Byte() != kSeriesBlockLayout) return Damaged("unknown layout");
   row_bytes_ = in.Varint();
   header_line_ = in.Bytes(in.Varint());
   const uint64_t symbol_count = in.Varint();

@@ -13,7 +13,6 @@ using internal::kMaxVarintBytes;
 using internal::PutVarint;
 using internal::ZigZag;
 
-constexpr char kLayout = 1;
 constexpr uint64_t kLocalMask = 0xffff'ffff;
 constexpr size_t kHeaderBytes = 1 + 6 * kMaxVarintBytes;
 constexpr size_t kMaxValueBytes = 1 + 8;
@@ -149,7 +148,7 @@ void SeriesBlockEncoder::Add(table::SeriesRef ref, std::span<const int64_t> time
 std::string_view SeriesBlockEncoder::Finish() {
   payload_.clear();
   char* out = payload_.Ensure(kHeaderBytes + header_line_.size());
-  *out++ = kLayout;
+  *out++ = static_cast<char>(kSeriesBlockLayout);
   out = PutVarint(out, row_bytes_);
   out = PutVarint(out, header_line_.size());
   out = std::copy(header_line_.begin(), header_line_.end(), out);

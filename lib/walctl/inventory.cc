@@ -22,14 +22,12 @@ constexpr std::array<std::string_view, 6> kFolders{"journal", "segments",   "bat
                                                    "ledger",  "quarantine", kDeadLetters};
 constexpr std::string_view kManifestSuffix = ".batch";
 
-std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
 bool InFolder(const std::string& path, std::string_view folder) {
-  return BaseName(io::DirectoryOf(path)) == folder;
+  return io::BaseName(io::DirectoryOf(path)) == folder;
 }
 
 UnixMillis Earlier(UnixMillis a, UnixMillis b) { return a < b ? a : b; }
@@ -42,7 +40,7 @@ Status Note(const Error& error, FileEntry& entry) {
 }
 
 Status DescribeSegment(io::FileSystem& fs, FileEntry& entry) {
-  const auto name = wal::ParseSegmentName(BaseName(entry.path));
+  const auto name = wal::ParseSegmentName(io::BaseName(entry.path));
   if (name.ok()) {
     entry.table = wal::SegmentKey(*name);
     entry.created = wal::MillisOf(name->id);
@@ -103,7 +101,7 @@ Result<FileKind> DetectKind(io::FileSystem& fs, const std::string& path) {
   // Nor do dead letters wait for an upload, though they are segments and manifests.
   if (InFolder(io::DirectoryOf(path), kDeadLetters)) return FileKind::kDeadLetter;
   // A spare holds a journal that is none any more.
-  if (wal::IsSpareFileName(BaseName(path))) return FileKind::kOther;
+  if (wal::IsSpareFileName(io::BaseName(path))) return FileKind::kOther;
   FOREBAY_ASSIGN_OR_RETURN(const auto file, fs.Open(path, io::OpenMode::kRead));
   std::array<char, 8> begin{};
   FOREBAY_ASSIGN_OR_RETURN(const size_t n, file->ReadAt(0, begin));
@@ -133,7 +131,7 @@ Result<FileEntry> Describe(io::FileSystem& fs, const std::string& path) {
     FOREBAY_RETURN_IF_ERROR(DescribeSegment(fs, entry));
   if (entry.kind == FileKind::kManifest) FOREBAY_RETURN_IF_ERROR(DescribeManifest(fs, entry));
   if (entry.kind == FileKind::kJournal || entry.kind == FileKind::kLedger) {
-    const std::string_view name = BaseName(path);
+    const std::string_view name = io::BaseName(path);
     uint64_t id = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id, 16);
     if (error == std::errc{} && (*end == '.' || *end == '-')) entry.created = wal::MillisOf(id);

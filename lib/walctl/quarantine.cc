@@ -20,7 +20,7 @@ std::string ReasonPath(const std::string& path) {
 }
 
 bool IsItem(const io::DirectoryEntry& entry) {
-  return !entry.is_directory && !entry.is_other && !entry.name.ends_with(".tmp") &&
+  return !entry.is_directory && !entry.is_other && !entry.name.ends_with(io::kTemporarySuffix) &&
          !entry.name.ends_with(wal::kQuarantineReasonSuffix);
 }
 

@@ -27,8 +27,6 @@ namespace {
 
 constexpr size_t kFlushBytes = 1 << 20;
 
-std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 // A JSON number as it stands: what from_chars reads to the end and JSON can say.
 bool IsJsonNumber(std::string_view text) {
   double value = 0;
@@ -58,7 +56,7 @@ class SegmentPrinter {
  public:
   SegmentPrinter(const std::string& path, const RowOptions& options, const TextSink& sink)
       : options_(options), sink_(sink) {
-    const auto name = wal::ParseSegmentName(BaseName(path));
+    const auto name = wal::ParseSegmentName(io::BaseName(path));
     // A file of another name is taken to carry a header when its first line is one.
     has_schema_ = !name.ok() || !name->schema_hash.empty();
     if (name.ok()) hash_ = name->schema_hash;
@@ -291,7 +289,7 @@ Result<std::vector<std::string>> FindSegments(io::FileSystem& fs, const std::str
   std::vector<std::pair<uint64_t, std::string>> found;
   std::set<std::string> keys;
   for (const std::string& path : paths) {
-    const auto name = wal::ParseSegmentName(BaseName(path));
+    const auto name = wal::ParseSegmentName(io::BaseName(path));
     if (!name.ok()) continue;
     FOREBAY_ASSIGN_OR_RETURN(const FileKind kind, DetectKind(fs, path));
     if (kind == FileKind::kDeadLetter) continue;

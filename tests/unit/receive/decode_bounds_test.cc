@@ -11,7 +11,6 @@ using namespace forebay::testing;  // NOLINT
 
 namespace {
 
-const TextLabels kUp = {{"__name__", "up"}, {"job", "x"}};
 constexpr size_t kDecoded = 1U << 20;  // http.max_decoded_body
 
 config::Config SmallConfig() {

@@ -11,7 +11,7 @@ using namespace forebay::testing;  // NOLINT
 
 namespace {
 
-const TextLabels kUp = {{"__name__", "up"}, {"instance", "a:1"}, {"job", "x"}};
+const TextLabels kUpOfInstance = {{"__name__", "up"}, {"instance", "a:1"}, {"job", "x"}};
 
 std::vector<uint64_t> SpecialBits() {
   return {
@@ -23,7 +23,7 @@ std::vector<uint64_t> SpecialBits() {
 
 TEST_CASE("remote write: a 1.0 and a 2.0 request of the same series stage the same ref and row") {
   DecodeHarness harness;
-  REQUIRE(harness.Decode1(Series1(kUp, 2.5)).ok());
+  REQUIRE(harness.Decode1(Series1(kUpOfInstance, 2.5)).ok());
   const auto first = harness.samples();
   REQUIRE(first.size() == 1);
   CHECK(std::get<1>(first[0]) == kTime);
@@ -34,14 +34,14 @@ TEST_CASE("remote write: a 1.0 and a 2.0 request of the same series stage the sa
   const std::vector<table::Label> labels = {{"__name__", "up"}, {"instance", "a:1"}, {"job", "x"}};
   CHECK(harness.series->Get(harness.staged.refs[0]).series_id == table::SeriesId(labels));
 
-  REQUIRE(harness.Decode2(Request2().Add(kUp, Sample2(2.5)).Encode()).ok());
+  REQUIRE(harness.Decode2(Request2().Add(kUpOfInstance, Sample2(2.5)).Encode()).ok());
   CHECK(harness.samples() == first);
   CHECK(harness.series->size() == 1);
 }
 
 TEST_CASE("remote write: labels in any order are the same series") {
   DecodeHarness harness;
-  REQUIRE(harness.Decode1(Series1(kUp)).ok());
+  REQUIRE(harness.Decode1(Series1(kUpOfInstance)).ok());
   const auto ref = harness.staged.refs[0];
   const TextLabels shuffled = {{"job", "x"}, {"__name__", "up"}, {"instance", "a:1"}};
   REQUIRE(harness.Decode1(Series1(shuffled)).ok());
@@ -53,7 +53,7 @@ TEST_CASE("remote write: labels in any order are the same series") {
 
 TEST_CASE("remote write: labels with other fields between them are one series all the same") {
   DecodeHarness harness;
-  REQUIRE(harness.Decode1(Series1(kUp)).ok());
+  REQUIRE(harness.Decode1(Series1(kUpOfInstance)).ok());
   const auto ref = harness.staged.refs[0];
   const std::string apart = LabelField("__name__", "up") + BytesField(2, SampleMessage(1.0, 10)) +
                             LabelField("instance", "a:1") + VarintField(99, 5) +
@@ -90,9 +90,9 @@ TEST_CASE("remote write: special values are staged bit for bit and counted") {
   for (const uint64_t bits : SpecialBits()) samples += BytesField(2, SampleMessage(bits, kTime));
   const bool version_2 = GENERATE(false, true);
   if (version_2) {
-    REQUIRE(harness.Decode2(Request2().Add(kUp, samples).Encode()).ok());
+    REQUIRE(harness.Decode2(Request2().Add(kUpOfInstance, samples).Encode()).ok());
   } else {
-    REQUIRE(harness.Decode1(BytesField(1, LabelFields(kUp) + samples)).ok());
+    REQUIRE(harness.Decode1(BytesField(1, LabelFields(kUpOfInstance) + samples)).ok());
   }
   const auto values = harness.staged.values.span();
   CHECK(std::vector<uint64_t>(values.begin(), values.end()) == SpecialBits());
@@ -108,7 +108,7 @@ TEST_CASE("remote write: drop_nan leaves NaN and stale markers out, as dropped b
   DecodeHarness harness(config);
   std::string samples;
   for (const uint64_t bits : SpecialBits()) samples += BytesField(2, SampleMessage(bits, kTime));
-  REQUIRE(harness.Decode2(Request2().Add(kUp, samples).Encode()).ok());
+  REQUIRE(harness.Decode2(Request2().Add(kUpOfInstance, samples).Encode()).ok());
   CHECK(harness.staged.refs.size() == 4);
   CHECK(harness.staged.samples.received == 8);
   CHECK(harness.staged.samples.dropped == 4);
@@ -117,7 +117,7 @@ TEST_CASE("remote write: drop_nan leaves NaN and stale markers out, as dropped b
   CHECK(!harness.staged.anything_refused());
   // A series with nothing but NaN is a series with samples.
   const std::string nan = BytesField(2, SampleMessage(table::kStaleMarkerBits, kTime));
-  REQUIRE(harness.Decode2(Request2().Add(kUp, nan).Encode()).ok());
+  REQUIRE(harness.Decode2(Request2().Add(kUpOfInstance, nan).Encode()).ok());
   CHECK(!harness.staged.anything_refused());
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("remote write: times far ahead and times out of order are taken unless
   DecodeHarness harness;
   const std::string samples = Sample2(1, kTime + 86'400'000) + Sample2(2, 5) + Sample2(3, 5) +
                               Sample2(4, -7) + Sample2(5, INT64_MAX) + Sample2(6, INT64_MIN);
-  REQUIRE(harness.Decode2(Request2().Add(kUp, samples).Encode()).ok());
+  REQUIRE(harness.Decode2(Request2().Add(kUpOfInstance, samples).Encode()).ok());
   CHECK(harness.staged.refs.size() == 6);
   CHECK(!harness.staged.anything_refused());
   CHECK(harness.staged.timestamps[5] == INT64_MIN);
@@ -139,7 +139,10 @@ TEST_CASE("remote write: samples out of the configured bounds are refused one by
   const std::string samples = Sample2(1, kTime + 600'000) + Sample2(2, kTime + 600'001) +
                               Sample2(3, kTime - 3'600'000) + Sample2(4, kTime - 3'600'001) +
                               Sample2(5, INT64_MIN);
-  REQUIRE(harness.Decode2(Request2().Add(kUp, samples).Add(kUp, Sample2(9)).Encode()).ok());
+  REQUIRE(
+      harness
+          .Decode2(Request2().Add(kUpOfInstance, samples).Add(kUpOfInstance, Sample2(9)).Encode())
+          .ok());
   CHECK(harness.staged.refs.size() == 3);
   CHECK(harness.staged.values[1] == std::bit_cast<uint64_t>(3.0));
   CHECK(harness.staged.values[2] == std::bit_cast<uint64_t>(9.0));
@@ -156,12 +159,12 @@ TEST_CASE(
     "remote write: packed and single label refs, and symbols behind the series, are the same") {
   DecodeHarness harness;
   Request2 packed;
-  packed.Add(kUp, Sample2(1));
+  packed.Add(kUpOfInstance, Sample2(1));
   REQUIRE(harness.Decode2(packed.Encode()).ok());
   const auto expected = harness.samples();
   Request2 single;
   std::string refs;
-  for (const uint64_t ref : single.Refs(kUp)) refs += VarintField(1, ref);
+  for (const uint64_t ref : single.Refs(kUpOfInstance)) refs += VarintField(1, ref);
   single.AddRaw(refs + Sample2(1));
   REQUIRE(harness.Decode2(single.Encode()).ok());
   CHECK(harness.samples() == expected);
@@ -182,9 +185,9 @@ TEST_CASE("remote write: names and values of any UTF-8 are kept") {
 
 TEST_CASE("remote write: labels without a value are the same as no labels") {
   DecodeHarness harness;
-  REQUIRE(harness.Decode1(Series1(kUp)).ok());
+  REQUIRE(harness.Decode1(Series1(kUpOfInstance)).ok());
   const auto ref = harness.staged.refs[0];
-  TextLabels more = kUp;
+  TextLabels more = kUpOfInstance;
   more.emplace_back("zone", "");
   REQUIRE(harness.Decode1(Series1(more)).ok());
   CHECK(harness.staged.refs[0] == ref);
@@ -193,7 +196,7 @@ TEST_CASE("remote write: labels without a value are the same as no labels") {
 TEST_CASE("remote write: each bad series is refused with its reason, the good ones are kept") {
   const std::string long_name(1025, 'n');
   const std::string long_value(65 * 1024, 'v');
-  TextLabels many = kUp;
+  TextLabels many = kUpOfInstance;
   for (int i = 0; i < 256; ++i) many.emplace_back("l" + std::to_string(i), "v");
   const std::vector<std::pair<TextLabels, RefusalReason>> cases = {
       {{}, RefusalReason::kNoMetricName},
@@ -218,13 +221,13 @@ TEST_CASE("remote write: each bad series is refused with its reason, the good on
       DecodeHarness harness;
       const Status decoded =
           version_2 ? harness.Decode2(Request2()
-                                          .Add(kUp, Sample2(1))
+                                          .Add(kUpOfInstance, Sample2(1))
                                           .Add(labels, Sample2(2) + Sample2(3))
-                                          .Add(kUp, Sample2(4))
+                                          .Add(kUpOfInstance, Sample2(4))
                                           .Encode())
-                    : harness.Decode1(Series1(kUp, 1) +
+                    : harness.Decode1(Series1(kUpOfInstance, 1) +
                                       Series1(labels, 2, BytesField(2, SampleMessage(3.0))) +
-                                      Series1(kUp, 4));
+                                      Series1(kUpOfInstance, 4));
       REQUIRE(decoded.ok());
       const StagedWrite& staged = harness.staged;
       CHECK(staged.refused == std::vector<uint32_t>{1});
@@ -245,7 +248,7 @@ TEST_CASE("remote write: each bad series is refused with its reason, the good on
 TEST_CASE("remote write 2.0: bad refs and series without samples are refused") {
   DecodeHarness harness;
   Request2 request;
-  const auto refs = request.Refs(kUp);
+  const auto refs = request.Refs(kUpOfInstance);
   auto odd = refs;
   odd.pop_back();
   auto beyond = refs;
@@ -277,7 +280,8 @@ TEST_CASE("remote write 2.0: bad refs and series without samples are refused") {
 TEST_CASE("remote write 1.0: a series with nothing but an exemplar is accepted") {
   DecodeHarness harness;
   const std::string exemplar = DoubleField(2, 1) + VarintField(3, 1000);
-  REQUIRE(harness.Decode1(BytesField(1, LabelFields(kUp) + BytesField(3, exemplar))).ok());
+  REQUIRE(
+      harness.Decode1(BytesField(1, LabelFields(kUpOfInstance) + BytesField(3, exemplar))).ok());
   CHECK(!harness.staged.anything_refused());
   CHECK(harness.staged.exemplars.stored == 1);
 }
@@ -301,13 +305,13 @@ TEST_CASE("remote write: a request cut or changed at any byte is an error or a m
   const std::string exemplar =
       LabelField("trace_id", "abc") + DoubleField(2, 1) + VarintField(3, 1000);
   const std::string request_1 =
-      Series1(kUp, 1, BytesField(3, exemplar) + BytesField(4, HistogramMessage())) +
+      Series1(kUpOfInstance, 1, BytesField(3, exemplar) + BytesField(4, HistogramMessage())) +
       BytesField(3, VarintField(1, 1) + BytesField(2, "up") + BytesField(4, "help"));
   Request2 builder;
   const auto trace = builder.Refs({{"trace_id", "abc"}});
-  builder.Add(kUp, Sample2(1) + BytesField(3, HistogramMessage()) +
-                       BytesField(4, PackedField(1, trace) + DoubleField(2, 1)) +
-                       BytesField(5, VarintField(1, 2) + VarintField(3, 1)));
+  builder.Add(kUpOfInstance, Sample2(1) + BytesField(3, HistogramMessage()) +
+                                 BytesField(4, PackedField(1, trace) + DoubleField(2, 1)) +
+                                 BytesField(5, VarintField(1, 2) + VarintField(3, 1)));
   const std::string request_2 = builder.Encode();
   DecodeHarness harness;
   for (size_t size = 0; size < request_1.size(); ++size) {
@@ -329,14 +333,14 @@ TEST_CASE("remote write: a request cut or changed at any byte is an error or a m
     }
   }
   // What is cut inside its only series is no message, and nothing of it is staged.
-  const Status cut = harness.Decode1(std::string(Series1(kUp), 0, 20));
+  const Status cut = harness.Decode1(std::string(Series1(kUpOfInstance), 0, 20));
   REQUIRE(!cut.ok());
   CHECK(harness.staged.nothing_to_store());
 }
 
 TEST_CASE("remote write: corrupt or oversized snappy is refused before it costs memory") {
   DecodeHarness harness;
-  const std::string message = Series1(kUp);
+  const std::string message = Series1(kUpOfInstance);
   std::string body;
   snappy::Compress(message.data(), message.size(), &body);
   DecodeInput input;

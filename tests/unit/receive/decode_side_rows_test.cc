@@ -10,8 +10,6 @@ using namespace forebay::testing;  // NOLINT
 
 namespace {
 
-const TextLabels kUp = {{"__name__", "up"}, {"job", "x"}};
-
 std::string UpId() {
   const std::vector<table::Label> labels = {{"__name__", "up"}, {"job", "x"}};
   return std::to_string(table::SeriesId(labels));

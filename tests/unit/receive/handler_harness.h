@@ -22,7 +22,6 @@ using receive::RemoteWriteHandler;
 using receive::RemoteWriteReplay;
 using receive::RemoteWriteState;
 
-inline const TextLabels kUp = {{"__name__", "up"}, {"job", "x"}};
 inline constexpr const char* kV2Type =
     "application/x-protobuf;proto=io.prometheus.write.v2.Request";
 

@@ -52,6 +52,7 @@ inline std::string PackedField(uint32_t field, const std::vector<uint64_t>& valu
 }
 
 using TextLabels = std::vector<std::pair<std::string, std::string>>;
+inline const TextLabels kUp = {{"__name__", "up"}, {"job", "x"}};
 inline constexpr int64_t kTime = 1'762'000'000'123;
 
 inline std::string SampleMessage(uint64_t bits, int64_t timestamp) {

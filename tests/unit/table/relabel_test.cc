@@ -12,7 +12,7 @@ namespace forebay::table {
 namespace {
 
 using config::RelabelConfig;
-using Labels = std::map<std::string, std::string>;
+using LabelMap = std::map<std::string, std::string>;
 
 // A rule with the fields named by their YAML keys; other fields keep the defaults.
 RelabelConfig Rule(const std::string& action, const std::map<std::string, std::string>& fields,
@@ -31,7 +31,7 @@ RelabelConfig Rule(const std::string& action, const std::map<std::string, std::s
 }
 
 // The labels after the rules; nullopt when dropped.
-std::optional<Labels> Run(const Labels& labels, const std::vector<RelabelConfig>& rules) {
+std::optional<LabelMap> Run(const LabelMap& labels, const std::vector<RelabelConfig>& rules) {
   const auto relabeler = Relabeler::Compile(rules);
   if (!relabeler.ok()) FAIL(relabeler.error().ToString());
   std::vector<Label> views;
@@ -39,74 +39,74 @@ std::optional<Labels> Run(const Labels& labels, const std::vector<RelabelConfig>
   LabelBuilder builder(views);
   if (relabeler->Apply(builder) == RelabelDecision::kDrop) return std::nullopt;
   CHECK(IsSortedUnique(builder.labels()));
-  Labels after;
+  LabelMap after;
   for (const Label& label : builder.labels()) after.emplace(label.name, label.value);
   return after;
 }
 
-const Labels kSeries = {{"a", "foo"}, {"b", "bar"}, {"c", "baz"}};
+const LabelMap kLabels = {{"a", "foo"}, {"b", "bar"}, {"c", "baz"}};
 
-Labels With(Labels labels, const std::string& name, const std::string& value) {
+LabelMap With(LabelMap labels, const std::string& name, const std::string& value) {
   labels[name] = value;
   return labels;
 }
 
 TEST_CASE("replace: groups of the match are put into the target, the rest stays") {
-  CHECK(Run(kSeries, {Rule("replace",
+  CHECK(Run(kLabels, {Rule("replace",
                            {{"regex", "f(.*)"}, {"target", "d"}, {"replacement", "ch${1}-ch${1}"}},
-                           {"a"})}) == With(kSeries, "d", "choo-choo"));
+                           {"a"})}) == With(kLabels, "d", "choo-choo"));
 }
 
 TEST_CASE(
     "replace: source labels are joined by the separator, rules see the results of rules before") {
-  CHECK(Run(kSeries,
+  CHECK(Run(kLabels,
             {Rule("replace",
                   {{"regex", "f(.*);(.*)r"}, {"target", "a"}, {"replacement", "b${1}${2}m"}},
                   {"a", "b"}),
              Rule("replace",
                   {{"regex", "(b).*b(.*)ba(.*)"}, {"target", "d"}, {"replacement", "$1$2$2$3"}},
-                  {"c", "a"})}) == With(With(kSeries, "a", "boobam"), "d", "boooom"));
-  CHECK(Run(kSeries, {Rule("replace", {{"separator", "-"}, {"target", "d"}},
-                           {"a", "b", "none"})}) == With(kSeries, "d", "foo-bar-"));
+                  {"c", "a"})}) == With(With(kLabels, "a", "boobam"), "d", "boooom"));
+  CHECK(Run(kLabels, {Rule("replace", {{"separator", "-"}, {"target", "d"}},
+                           {"a", "b", "none"})}) == With(kLabels, "d", "foo-bar-"));
 }
 
 TEST_CASE("replace: the expression must match the whole text") {
-  CHECK(Run(kSeries, {Rule("replace", {{"regex", "o"}, {"target", "d"}, {"replacement", "x"}},
-                           {"a"})}) == kSeries);
-  CHECK(Run(kSeries, {Rule("replace", {{"regex", "f|fo"}, {"target", "d"}, {"replacement", "x"}},
-                           {"a"})}) == kSeries);
-  CHECK(Run(kSeries, {Rule("replace", {{"regex", "f|foo"}, {"target", "d"}, {"replacement", "x"}},
-                           {"a"})}) == With(kSeries, "d", "x"));
+  CHECK(Run(kLabels, {Rule("replace", {{"regex", "o"}, {"target", "d"}, {"replacement", "x"}},
+                           {"a"})}) == kLabels);
+  CHECK(Run(kLabels, {Rule("replace", {{"regex", "f|fo"}, {"target", "d"}, {"replacement", "x"}},
+                           {"a"})}) == kLabels);
+  CHECK(Run(kLabels, {Rule("replace", {{"regex", "f|foo"}, {"target", "d"}, {"replacement", "x"}},
+                           {"a"})}) == With(kLabels, "d", "x"));
 }
 
 TEST_CASE("replace: dot matches newlines, the end is the end of the text") {
-  const Labels lines = {{"a", "one\ntwo"}};
+  const LabelMap lines = {{"a", "one\ntwo"}};
   CHECK(Run(lines, {Rule("replace", {{"regex", "one(.*)"}, {"target", "b"}}, {"a"})}) ==
         With(lines, "b", "\ntwo"));
-  const Labels tail = {{"a", "one\n"}};
+  const LabelMap tail = {{"a", "one\n"}};
   CHECK(Run(tail, {Rule("replace", {{"regex", "one"}, {"target", "b"}, {"replacement", "x"}},
                         {"a"})}) == tail);
 }
 
 TEST_CASE("replace: the default rule copies a label") {
-  CHECK(Run(kSeries, {Rule("replace", {{"target", "d"}}, {"b"})}) == With(kSeries, "d", "bar"));
+  CHECK(Run(kLabels, {Rule("replace", {{"target", "d"}}, {"b"})}) == With(kLabels, "d", "bar"));
 }
 
 TEST_CASE("replace: an empty result deletes the target, also when the source is missing") {
-  CHECK(Run(kSeries, {Rule("replace", {{"target", "a"}, {"replacement", ""}}, {"b"})}) ==
-        Labels{{"b", "bar"}, {"c", "baz"}});
-  CHECK(Run(kSeries, {Rule("replace", {{"target", "a"}}, {"none"})}) ==
-        Labels{{"b", "bar"}, {"c", "baz"}});
-  CHECK(Run(kSeries, {Rule("replace", {{"regex", "(.+)"}, {"target", "a"}}, {"none"})}) == kSeries);
+  CHECK(Run(kLabels, {Rule("replace", {{"target", "a"}, {"replacement", ""}}, {"b"})}) ==
+        LabelMap{{"b", "bar"}, {"c", "baz"}});
+  CHECK(Run(kLabels, {Rule("replace", {{"target", "a"}}, {"none"})}) ==
+        LabelMap{{"b", "bar"}, {"c", "baz"}});
+  CHECK(Run(kLabels, {Rule("replace", {{"regex", "(.+)"}, {"target", "a"}}, {"none"})}) == kLabels);
 }
 
 TEST_CASE("replace: a fixed text without sources adds a label") {
-  CHECK(Run(kSeries, {Rule("replace", {{"target", "env"}, {"replacement", "prod"}})}) ==
-        With(kSeries, "env", "prod"));
+  CHECK(Run(kLabels, {Rule("replace", {{"target", "env"}, {"replacement", "prod"}})}) ==
+        With(kLabels, "env", "prod"));
 }
 
 TEST_CASE("replace: the target may be made from the match, a target that is no name is skipped") {
-  const Labels series = {{"a", "some-name-value"}};
+  const LabelMap series = {{"a", "some-name-value"}};
   const auto rule = [](const std::string& target) {
     return Rule("replace",
                 {{"regex", "some-([^-]+)-([^,]+)"}, {"target", target}, {"replacement", "${2}"}},
@@ -115,7 +115,7 @@ TEST_CASE("replace: the target may be made from the match, a target that is no n
   CHECK(Run(series, {rule("${1}")}) == With(series, "name", "value"));
   CHECK(Run(series, {rule("${3}")}) == series);
   CHECK(Run(series, {rule("x${3}")}) == With(series, "x", "value"));
-  const Labels bytes = {{"a", "\xff"}};
+  const LabelMap bytes = {{"a", "\xff"}};
   CHECK(Run(bytes, {Rule("replace", {{"target", "$1"}, {"replacement", "x"}}, {"a"})}) == bytes);
 }
 
@@ -156,26 +156,26 @@ TEST_CASE("replace: templates expand as Go's regexp does") {
 }
 
 TEST_CASE("keep and drop: by the whole joined text; a missing label is an empty text") {
-  CHECK(Run(kSeries, {Rule("drop", {{"regex", ".*o.*"}}, {"a"})}) == std::nullopt);
-  CHECK(Run(kSeries, {Rule("drop", {{"regex", "o"}}, {"a"})}) == kSeries);
-  CHECK(Run(kSeries, {Rule("drop", {{"regex", "foo;bar"}}, {"a", "b"})}) == std::nullopt);
-  CHECK(Run(kSeries, {Rule("drop", {{"regex", ""}}, {"none"})}) == std::nullopt);
-  CHECK(Run(kSeries, {Rule("drop", {{"regex", ".+"}}, {"none"})}) == kSeries);
-  CHECK(Run(kSeries, {Rule("keep", {{"regex", "fo+"}}, {"a"})}) == kSeries);
-  CHECK(Run(kSeries, {Rule("keep", {{"regex", "no-match"}}, {"a"})}) == std::nullopt);
-  CHECK(Run(kSeries, {Rule("keep", {{"regex", "f|o"}}, {"a"})}) == std::nullopt);
+  CHECK(Run(kLabels, {Rule("drop", {{"regex", ".*o.*"}}, {"a"})}) == std::nullopt);
+  CHECK(Run(kLabels, {Rule("drop", {{"regex", "o"}}, {"a"})}) == kLabels);
+  CHECK(Run(kLabels, {Rule("drop", {{"regex", "foo;bar"}}, {"a", "b"})}) == std::nullopt);
+  CHECK(Run(kLabels, {Rule("drop", {{"regex", ""}}, {"none"})}) == std::nullopt);
+  CHECK(Run(kLabels, {Rule("drop", {{"regex", ".+"}}, {"none"})}) == kLabels);
+  CHECK(Run(kLabels, {Rule("keep", {{"regex", "fo+"}}, {"a"})}) == kLabels);
+  CHECK(Run(kLabels, {Rule("keep", {{"regex", "no-match"}}, {"a"})}) == std::nullopt);
+  CHECK(Run(kLabels, {Rule("keep", {{"regex", "f|o"}}, {"a"})}) == std::nullopt);
 }
 
 TEST_CASE("drop: rules after it are not run, rules before it were") {
-  CHECK(Run(kSeries, {Rule("replace", {{"target", "a"}, {"replacement", "gone"}}, {"b"}),
+  CHECK(Run(kLabels, {Rule("replace", {{"target", "a"}, {"replacement", "gone"}}, {"b"}),
                       Rule("drop", {{"regex", "gone"}}, {"a"})}) == std::nullopt);
-  CHECK(Run(kSeries, {Rule("drop", {{"regex", "gone"}}, {"a"}),
+  CHECK(Run(kLabels, {Rule("drop", {{"regex", "gone"}}, {"a"}),
                       Rule("replace", {{"target", "a"}, {"replacement", "gone"}}, {"b"})}) ==
-        With(kSeries, "a", "gone"));
+        With(kLabels, "a", "gone"));
 }
 
 TEST_CASE("keepequal and dropequal: the joined sources against the target label") {
-  const Labels same = {{"__tmp_port", "1234"}, {"__port1", "1234"}, {"__port2", "5678"}};
+  const LabelMap same = {{"__tmp_port", "1234"}, {"__port1", "1234"}, {"__port2", "5678"}};
   CHECK(Run(same, {Rule("dropequal", {{"target", "__port1"}}, {"__tmp_port"})}) == std::nullopt);
   CHECK(Run(same, {Rule("dropequal", {{"target", "__port2"}}, {"__tmp_port"})}) == same);
   CHECK(Run(same, {Rule("keepequal", {{"target", "__port1"}}, {"__tmp_port"})}) == same);
@@ -185,9 +185,9 @@ TEST_CASE("keepequal and dropequal: the joined sources against the target label"
 
 TEST_CASE("hashmod: the last eight bytes of MD5, big endian, modulo") {
   // Values as Prometheus' own rules give them for these sources.
-  CHECK(Run(kSeries, {Rule("hashmod", {{"target", "d"}, {"modulus", "1000"}}, {"c"})}) ==
-        With(kSeries, "d", "976"));
-  const Labels lines = {{"a", "foo\nbar"}};
+  CHECK(Run(kLabels, {Rule("hashmod", {{"target", "d"}, {"modulus", "1000"}}, {"c"})}) ==
+        With(kLabels, "d", "976"));
+  const LabelMap lines = {{"a", "foo\nbar"}};
   CHECK(Run(lines, {Rule("hashmod", {{"target", "b"}, {"modulus", "1000"}}, {"a"})}) ==
         With(lines, "b", "734"));
 }
@@ -195,46 +195,46 @@ TEST_CASE("hashmod: the last eight bytes of MD5, big endian, modulo") {
 TEST_CASE("labelmap: names that match are copied under the new name, the old ones stay") {
   CHECK(Run({{"a", "foo"}, {"b1", "bar"}, {"b2", "baz"}},
             {Rule("labelmap", {{"regex", "(b.*)"}, {"replacement", "bar_${1}"}})}) ==
-        Labels{{"a", "foo"}, {"b1", "bar"}, {"b2", "baz"}, {"bar_b1", "bar"}, {"bar_b2", "baz"}});
+        LabelMap{{"a", "foo"}, {"b1", "bar"}, {"b2", "baz"}, {"bar_b1", "bar"}, {"bar_b2", "baz"}});
   CHECK(Run({{"a", "foo"},
              {"__meta_my_bar", "aaa"},
              {"__meta_my_baz", "bbb"},
              {"__meta_other", "ccc"}},
-            {Rule("labelmap", {{"regex", "__meta_(my.*)"}})}) == Labels{{"__meta_my_bar", "aaa"},
-                                                                        {"__meta_my_baz", "bbb"},
-                                                                        {"__meta_other", "ccc"},
-                                                                        {"a", "foo"},
-                                                                        {"my_bar", "aaa"},
-                                                                        {"my_baz", "bbb"}});
+            {Rule("labelmap", {{"regex", "__meta_(my.*)"}})}) == LabelMap{{"__meta_my_bar", "aaa"},
+                                                                          {"__meta_my_baz", "bbb"},
+                                                                          {"__meta_other", "ccc"},
+                                                                          {"a", "foo"},
+                                                                          {"my_bar", "aaa"},
+                                                                          {"my_baz", "bbb"}});
 }
 
 TEST_CASE("labelmap: names that the rule makes are not mapped again") {
   CHECK(Run({{"a", "1"}}, {Rule("labelmap", {{"regex", "(.*)"}, {"replacement", "x$1"}})}) ==
-        Labels{{"a", "1"}, {"xa", "1"}});
+        LabelMap{{"a", "1"}, {"xa", "1"}});
 }
 
 TEST_CASE("labeldrop and labelkeep: by name, anchored") {
-  const Labels labels = {{"a", "1"}, {"b1", "2"}, {"b2", "3"}, {"cb", "4"}};
-  CHECK(Run(labels, {Rule("labeldrop", {{"regex", "b.*"}})}) == Labels{{"a", "1"}, {"cb", "4"}});
-  CHECK(Run(labels, {Rule("labelkeep", {{"regex", "b.*"}})}) == Labels{{"b1", "2"}, {"b2", "3"}});
-  CHECK(Run(labels, {Rule("labelkeep", {{"regex", "none"}})}) == Labels{});
+  const LabelMap labels = {{"a", "1"}, {"b1", "2"}, {"b2", "3"}, {"cb", "4"}};
+  CHECK(Run(labels, {Rule("labeldrop", {{"regex", "b.*"}})}) == LabelMap{{"a", "1"}, {"cb", "4"}});
+  CHECK(Run(labels, {Rule("labelkeep", {{"regex", "b.*"}})}) == LabelMap{{"b1", "2"}, {"b2", "3"}});
+  CHECK(Run(labels, {Rule("labelkeep", {{"regex", "none"}})}) == LabelMap{});
 }
 
 TEST_CASE("lowercase and uppercase: letters beyond ASCII too, and an empty source deletes") {
-  const Labels labels = {{"a", "bAr123Foo-\xc3\x84\xce\xa3\xd0\x96\xf0\x90\x90\x80"}, {"b", "x"}};
+  const LabelMap labels = {{"a", "bAr123Foo-\xc3\x84\xce\xa3\xd0\x96\xf0\x90\x90\x80"}, {"b", "x"}};
   CHECK(Run(labels, {Rule("lowercase", {{"target", "l"}}, {"a"}),
                      Rule("uppercase", {{"target", "u"}}, {"a"})}) ==
-        Labels{{"a", labels.at("a")},
-               {"b", "x"},
-               {"l", "bar123foo-\xc3\xa4\xcf\x83\xd0\xb6\xf0\x90\x90\xa8"},
-               {"u", "BAR123FOO-\xc3\x84\xce\xa3\xd0\x96\xf0\x90\x90\x80"}});
+        LabelMap{{"a", labels.at("a")},
+                 {"b", "x"},
+                 {"l", "bar123foo-\xc3\xa4\xcf\x83\xd0\xb6\xf0\x90\x90\xa8"},
+                 {"u", "BAR123FOO-\xc3\x84\xce\xa3\xd0\x96\xf0\x90\x90\x80"}});
   CHECK(Run(labels, {Rule("lowercase", {{"target", "b"}}, {"none"})}) ==
-        Labels{{"a", labels.at("a")}});
+        LabelMap{{"a", labels.at("a")}});
 }
 
 TEST_CASE("relabel: the action's case does not matter, no rules keep everything") {
-  CHECK(Run(kSeries, {Rule("LabelDrop", {{"regex", "a|b"}})}) == Labels{{"c", "baz"}});
-  CHECK(Run(kSeries, {}) == kSeries);
+  CHECK(Run(kLabels, {Rule("LabelDrop", {{"regex", "a|b"}})}) == LabelMap{{"c", "baz"}});
+  CHECK(Run(kLabels, {}) == kLabels);
   CHECK(Relabeler::Compile({})->empty());
   CHECK(Relabeler::Compile({Rule("labeldrop", {{"regex", "a"}})})->size() == 1);
 }
@@ -261,7 +261,7 @@ TEST_CASE("relabel: rules that cannot work are refused, with their position") {
 }
 
 TEST_CASE("relabel: 256 labels through every kind of name rule") {
-  Labels labels;
+  LabelMap labels;
   for (int i = 0; i < 256; ++i) labels.emplace("label_" + std::to_string(i), std::to_string(i));
   const auto after =
       Run(labels, {Rule("labelmap", {{"regex", "label_(.*)"}, {"replacement", "m$1"}}),

@@ -25,8 +25,8 @@ struct Row {
   auto operator<=>(const Row&) const = default;
 };
 
-struct Fixture {
-  Fixture() { REQUIRE(quarantine.Open().ok()); }
+struct ReaderFixture {
+  ReaderFixture() { REQUIRE(quarantine.Open().ok()); }
 
   std::unique_ptr<BatchReader> Open(const std::vector<std::string>& names, bool has_schema = true) {
     std::vector<BatchReader::Source> sources;
@@ -53,7 +53,8 @@ std::string AllText(BatchReader& reader) {
   }
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: random segments come as a sort by series and segment") {
+TEST_CASE_METHOD(ReaderFixture,
+                 "batch reader: random segments come as a sort by series and segment") {
   uint64_t state = 11;
   const auto random = [&](uint64_t below) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -108,7 +109,7 @@ TEST_CASE_METHOD(Fixture, "batch reader: random segments come as a sort by serie
   }
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: text comes after all series, without header lines") {
+TEST_CASE_METHOD(ReaderFixture, "batch reader: text comes after all series, without header lines") {
   const auto first = maker.Write("Cpu", 1, {{5, "a", {1}, {1}}}, "t1,1,\"{}\",1\n");
   const auto second = maker.Write("Cpu", 2, {{4, "b", {2}, {2}}}, "t2,1,\"{}\",1\nt3,1,\"{}\",1\n");
   auto reader = Open({first, second});
@@ -135,7 +136,7 @@ std::string Slurp(const std::string& path) {
   return bytes.str();
 }
 
-TEST_CASE_METHOD(Fixture,
+TEST_CASE_METHOD(ReaderFixture,
                  "batch reader: adx-mon's segments give their rows, header lines dropped") {
   io::PosixFileSystem posix;
   const std::string directory = std::string(FOREBAY_TEST_DATA) + "/adxmon/";
@@ -164,7 +165,8 @@ TEST_CASE_METHOD(Fixture,
   }
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: of a block, only the first line is its header line") {
+TEST_CASE_METHOD(ReaderFixture,
+                 "batch reader: of a block, only the first line is its header line") {
   io::PosixFileSystem posix;
   // One block of many writes: what is behind its first line is not judged.
   const std::string name = "Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000";
@@ -176,7 +178,7 @@ TEST_CASE_METHOD(Fixture, "batch reader: of a block, only the first line is its 
   CHECK((AllText(**reader) == decoded.substr(decoded.find('\n') + 1)));
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: names without a schema keep every line") {
+TEST_CASE_METHOD(ReaderFixture, "batch reader: names without a schema keep every line") {
   io::PosixFileSystem posix;
   const std::string path = std::string(FOREBAY_TEST_DATA) + "/adxmon/Logs_App_2f24a73200006002";
   auto reader = BatchReader::Open(posix, {{"Logs_App_2f24a73200006002.wal", path + ".wal"}}, false,
@@ -186,7 +188,7 @@ TEST_CASE_METHOD(Fixture, "batch reader: names without a schema keep every line"
   CHECK((*reader)->stats().rows > 0);
 }
 
-TEST_CASE_METHOD(Fixture,
+TEST_CASE_METHOD(ReaderFixture,
                  "batch reader: a damaged block goes to the quarantine once, the others are read") {
   std::vector<TestSeries> series;
   for (int64_t id = 0; id < 10; ++id) series.push_back({id, "h", {id}, {1}});
@@ -212,7 +214,7 @@ TEST_CASE_METHOD(Fixture,
   CHECK(fs.Contents(kept + ".reason")->find("crc") != std::string::npos);
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: a file that is no segment is damage, not the end") {
+TEST_CASE_METHOD(ReaderFixture, "batch reader: a file that is no segment is damage, not the end") {
   const std::string good = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}});
   const std::string bad = maker.Write("Cpu", 2, {{2, "h", {1}, {1}}});
   REQUIRE(fs.Replace("segments/" + bad, "something else, of whatever length").ok());
@@ -223,7 +225,8 @@ TEST_CASE_METHOD(Fixture, "batch reader: a file that is no segment is damage, no
   CHECK(*fs.Exists("quarantine/" + bad + ".0"));
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: a damaged magic costs no row and goes to quarantine") {
+TEST_CASE_METHOD(ReaderFixture,
+                 "batch reader: a damaged magic costs no row and goes to quarantine") {
   const std::string bad = maker.Write("Cpu", 2, {{2, "h", {1}, {1}}});
   REQUIRE(fs.Overwrite("segments/" + bad, 0, "BADMAGIC").ok());
   auto reader = Open({bad});
@@ -233,7 +236,7 @@ TEST_CASE_METHOD(Fixture, "batch reader: a damaged magic costs no row and goes t
   CHECK(*fs.Contents("quarantine/" + bad + ".0") == "BADMAGIC");
 }
 
-TEST_CASE_METHOD(Fixture,
+TEST_CASE_METHOD(ReaderFixture,
                  "batch reader: a full disk for the quarantine is an error of the source") {
   const std::string name = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}, {2, "h", {1}, {1}}}, "", 1);
   auto reader = Open({name});
@@ -246,14 +249,14 @@ TEST_CASE_METHOD(Fixture,
   CHECK(failed.error().code() == ErrorCode::kNoSpace);
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: a missing file is an error") {
+TEST_CASE_METHOD(ReaderFixture, "batch reader: a missing file is an error") {
   const auto failed =
       BatchReader::Open(fs, {{"no.wal", "segments/no.wal"}}, true, quarantine, damage);
   REQUIRE_FALSE(failed.ok());
   CHECK(failed.error().code() == ErrorCode::kNotFound);
 }
 
-TEST_CASE_METHOD(Fixture, "batch reader: stops when it is cancelled") {
+TEST_CASE_METHOD(ReaderFixture, "batch reader: stops when it is cancelled") {
   auto reader = Open({maker.Write("Cpu", 1, {{1, "h", {1}, {1}}, {2, "h", {1}, {1}}})});
   std::atomic<bool> cancel{false};
   reader->set_cancel(&cancel);

@@ -63,8 +63,8 @@ TEST_CASE("gzip: an error of the output is returned") {
   CHECK(finished.error().code() == ErrorCode::kNoSpace);
 }
 
-struct Fixture {
-  Fixture() {
+struct FileSinkFixture {
+  FileSinkFixture() {
     REQUIRE(quarantine.Open().ok());
     header.id = "00000000000000aa-0123456789abcdef";
     header.target = {"Metrics", "Cpu", table::DefaultMetricsSchema()};
@@ -86,7 +86,7 @@ struct Fixture {
   const std::string path = directory + "/00000000000000aa-0123456789abcdef.csv.gz";
 };
 
-TEST_CASE_METHOD(Fixture, "file sink: rows, header and schema as documented, durable") {
+TEST_CASE_METHOD(FileSinkFixture, "file sink: rows, header and schema as documented, durable") {
   const std::string name = maker.Write("Cpu", 1,
                                        {{-7,
                                          "a\"b",
@@ -120,7 +120,7 @@ TEST_CASE_METHOD(Fixture, "file sink: rows, header and schema as documented, dur
   CHECK(fs.List(directory)->size() == 1);  // no temporary file
 }
 
-TEST_CASE_METHOD(Fixture, "file sink: a batch that is there is not written again") {
+TEST_CASE_METHOD(FileSinkFixture, "file sink: a batch that is there is not written again") {
   const std::string name = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}});
   REQUIRE(fs.CreateDirectories(directory).ok());
   REQUIRE(io::WriteFileDurably(fs, path, "earlier").ok());
@@ -131,7 +131,7 @@ TEST_CASE_METHOD(Fixture, "file sink: a batch that is there is not written again
   CHECK(*fs.Contents(path) == "earlier");
 }
 
-TEST_CASE_METHOD(Fixture, "file sink: a temporary file of a try before is overwritten") {
+TEST_CASE_METHOD(FileSinkFixture, "file sink: a temporary file of a try before is overwritten") {
   const std::string name = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}});
   REQUIRE(fs.CreateDirectories(directory).ok());
   REQUIRE(io::WriteFileDurably(fs, directory + "/." + header.id + ".csv.gz.tmp",
@@ -144,7 +144,8 @@ TEST_CASE_METHOD(Fixture, "file sink: a temporary file of a try before is overwr
 }
 
 TEST_CASE_METHOD(
-    Fixture, "file sink: every failing operation is a retryable error and leaves no final file") {
+    FileSinkFixture,
+    "file sink: every failing operation is a retryable error and leaves no final file") {
   const std::string name = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}});
   int failures = 0;
   int successes = 0;
@@ -175,7 +176,7 @@ TEST_CASE_METHOD(
   CHECK(successes >= 8);
 }
 
-TEST_CASE_METHOD(Fixture,
+TEST_CASE_METHOD(FileSinkFixture,
                  "file sink: a table without a schema has neither header nor schema file") {
   const std::string name = maker.Write("Cpu", 1, {}, "2026,line one\n");
   header.target.schema.reset();

@@ -8,9 +8,9 @@ namespace forebay::wal {
 namespace {
 
 // Everything that was not synced is gone.
-const io::CrashOptions kLoseAll{1, 4096, 0.0};
+const io::CrashOptions kLoseUnsynced{1, 4096, 0.0};
 
-BatchManifest Sample() {
+BatchManifest SampleManifest() {
   BatchManifest manifest;
   manifest.database = "Metrics";
   manifest.table = "Cpu";
@@ -45,7 +45,7 @@ TEST_CASE("batch id: the same for the same segments in any order, another for ot
 }
 
 TEST_CASE("batch manifest: reads back what was written") {
-  const BatchManifest manifest = Sample();
+  const BatchManifest manifest = SampleManifest();
   const auto parsed = ParseManifest(EncodeManifest(manifest));
   REQUIRE(parsed.ok());
   CHECK(*parsed == manifest);
@@ -56,7 +56,7 @@ TEST_CASE("batch manifest: reads back what was written") {
 }
 
 TEST_CASE("batch manifest: no truncation and no changed byte is taken for a manifest") {
-  const std::string text = EncodeManifest(Sample());
+  const std::string text = EncodeManifest(SampleManifest());
   for (size_t i = 0; i < text.size(); ++i) {
     CHECK_FALSE(ParseManifest(std::string_view(text).substr(0, i)).ok());
     std::string changed = text;
@@ -74,8 +74,8 @@ TEST_CASE("manifest store: saved manifests are loaded after a crash, removed one
   REQUIRE(quarantine.Open().ok());
   ManifestStore store(fs, "batches", quarantine);
   REQUIRE(store.Load().ok());
-  BatchManifest first = Sample();
-  BatchManifest second = Sample();
+  BatchManifest first = SampleManifest();
+  BatchManifest second = SampleManifest();
   second.id = BatchId(0x20, std::vector<std::string>{"x"});
   REQUIRE(store.Save(first).ok());
   REQUIRE(store.Save(second).ok());
@@ -83,7 +83,7 @@ TEST_CASE("manifest store: saved manifests are loaded after a crash, removed one
   REQUIRE(store.Save(first).ok());
   REQUIRE(store.Remove(second.id).ok());
   CHECK(store.Remove(second.id).ok());
-  fs.Crash(kLoseAll);
+  fs.Crash(kLoseUnsynced);
   const auto loaded = store.Load();
   REQUIRE(loaded.ok());
   REQUIRE(loaded->manifests.size() == 1);
@@ -97,8 +97,8 @@ TEST_CASE("manifest store: a damaged manifest goes to the quarantine with its id
   REQUIRE(quarantine.Open().ok());
   ManifestStore store(fs, "batches", quarantine);
   REQUIRE(store.Load().ok());
-  const BatchManifest good = Sample();
-  BatchManifest bad = Sample();
+  const BatchManifest good = SampleManifest();
+  BatchManifest bad = SampleManifest();
   bad.id = BatchId(0x20, std::vector<std::string>{"x"});
   REQUIRE(store.Save(good).ok());
   REQUIRE(store.Save(bad).ok());
@@ -139,7 +139,7 @@ TEST_CASE("quarantine: keeps bytes and reason through a crash, once") {
   REQUIRE_FALSE(full.ok());
   CHECK(full.error().code() == ErrorCode::kResourceExhausted);
   CHECK_FALSE(full.error().retryable());
-  fs.Crash(kLoseAll);
+  fs.Crash(kLoseUnsynced);
   CHECK(*fs.Contents("q/a.wal.8") == "12345678");
   CHECK(*fs.Contents("q/a.wal.8.reason") == "bad crc\n");
   Quarantine again(fs, "q", 10);

@@ -20,17 +20,17 @@ std::string Contents(const std::string& name) {
   return *contents;
 }
 
-struct Reading {
+struct FixtureReading {
   std::string values;  // of all blocks, one after the other
   size_t blocks = 0;
   std::vector<DamagedRange> damage;
 };
 
-Reading ReadSegment(const std::string& stem) {
+FixtureReading ReadSegment(const std::string& stem) {
   io::PosixFileSystem fs;
   auto reader = SegmentReader::Open(fs, kDirectory + stem + ".wal");
   REQUIRE(reader.ok());
-  Reading reading;
+  FixtureReading reading;
   while (true) {
     const auto block = (*reader)->Next();
     REQUIRE(block.ok());
@@ -44,8 +44,8 @@ Reading ReadSegment(const std::string& stem) {
 
 // The damaged fixtures were made from ten blocks each. Returns the reading, whose values must be
 // the expected ones.
-Reading ReadDamaged(const std::string& stem) {
-  Reading reading = ReadSegment(stem);
+FixtureReading ReadDamaged(const std::string& stem) {
+  FixtureReading reading = ReadSegment(stem);
   const std::string expected = Contents(stem + ".decoded");
   const bool begins_as_expected = reading.values.compare(0, expected.size(), expected) == 0;
   CHECK(begins_as_expected);
@@ -81,7 +81,7 @@ TEST_CASE("fixtures: whole segments decode to their bytes, with valid names and 
                                  "Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012001"}) {
     INFO(stem);
     CHECK(ParseSegmentName(stem + ".wal").ok());
-    const Reading reading = ReadSegment(stem);
+    const FixtureReading reading = ReadSegment(stem);
     const bool equal = reading.values == Contents(stem + ".decoded");
     CHECK(equal);
     CHECK(reading.damage.empty());
@@ -89,38 +89,40 @@ TEST_CASE("fixtures: whole segments decode to their bytes, with valid names and 
 }
 
 TEST_CASE("fixtures: a torn tail loses the last block only") {
-  const Reading reading = ReadDamaged("Metrics_DiskTornTail_2cawzsrvl4mw4_2f24a73200008001");
+  const FixtureReading reading = ReadDamaged("Metrics_DiskTornTail_2cawzsrvl4mw4_2f24a73200008001");
   REQUIRE(reading.damage.size() == 1);
   CHECK(reading.damage[0].reason == DamageReason::kTornFrame);
 }
 
 TEST_CASE("fixtures: a torn frame header at the end loses nothing before it") {
-  const Reading reading = ReadDamaged("Metrics_DiskTornHeader_2cawzsrvl4mw4_2f24a73200008002");
+  const FixtureReading reading =
+      ReadDamaged("Metrics_DiskTornHeader_2cawzsrvl4mw4_2f24a73200008002");
   REQUIRE(reading.damage.size() == 1);
   CHECK(reading.damage[0].reason == DamageReason::kTornFrame);
   CHECK(reading.damage[0].length < kFrameHeaderBytes);
 }
 
 TEST_CASE("fixtures: zeros at the end are no damage") {
-  const Reading reading = ReadDamaged("Metrics_DiskZeroTail_2cawzsrvl4mw4_2f24a73200008003");
+  const FixtureReading reading = ReadDamaged("Metrics_DiskZeroTail_2cawzsrvl4mw4_2f24a73200008003");
   CHECK(reading.damage.empty());
 }
 
 TEST_CASE("fixtures: a flipped bit loses the block that it is in, later blocks survive") {
-  const Reading reading = ReadDamaged("Metrics_DiskBitFlip_2cawzsrvl4mw4_2f24a73200008004");
+  const FixtureReading reading = ReadDamaged("Metrics_DiskBitFlip_2cawzsrvl4mw4_2f24a73200008004");
   CHECK(reading.blocks == 9);  // of ten; the seventh is damaged
   REQUIRE(reading.damage.size() == 1);
   CHECK(reading.damage[0].reason == DamageReason::kBadCrc);
 }
 
 TEST_CASE("fixtures: a huge length loses no good block") {
-  const Reading reading = ReadDamaged("Metrics_DiskHugeLength_2cawzsrvl4mw4_2f24a73200008005");
+  const FixtureReading reading =
+      ReadDamaged("Metrics_DiskHugeLength_2cawzsrvl4mw4_2f24a73200008005");
   REQUIRE(reading.damage.size() == 1);
   CHECK(reading.damage[0].reason == DamageReason::kBadLength);
 }
 
 TEST_CASE("fixtures: a segment without blocks is legal") {
-  const Reading reading = ReadDamaged("Metrics_DiskEmpty_2cawzsrvl4mw4_2f24a73200008006");
+  const FixtureReading reading = ReadDamaged("Metrics_DiskEmpty_2cawzsrvl4mw4_2f24a73200008006");
   CHECK(reading.blocks == 0);
   CHECK(reading.damage.empty());
 }

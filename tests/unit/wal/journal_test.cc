@@ -71,7 +71,7 @@ std::string WriteOpen(const std::vector<std::vector<TestRecord>>& groups,
   return bytes;
 }
 
-struct Reading {
+struct JournalReading {
   std::vector<TestRecord> records;
   std::vector<uint64_t> offsets;
   std::vector<JournalDamage> damage;
@@ -81,13 +81,13 @@ struct Reading {
   bool complete = true;
 };
 
-Reading Read(const std::string& bytes, const std::string& name = kJournalPath,
-             const JournalReader::Options& options = {}) {
+JournalReading Read(const std::string& bytes, const std::string& name = kJournalPath,
+                    const JournalReader::Options& options = {}) {
   io::MemoryFileSystem fs;
   REQUIRE(io::WriteFileDurably(fs, name, bytes).ok());
   auto reader = JournalReader::Open(fs, name, options);
   REQUIRE(reader.ok());
-  Reading reading;
+  JournalReading reading;
   while (true) {
     const auto record = (*reader)->Next();
     REQUIRE(record.ok());
@@ -163,7 +163,7 @@ TEST_CASE("journal: records of several groups come back in order with all their 
   }
   const JournalIdentity identity{0x1234'5678'9ABC'DEF0, 0x1357'9BDF};
   const std::string bytes = Write(groups, identity);
-  const Reading reading = Read(bytes, "j");
+  const JournalReading reading = Read(bytes, "j");
   CHECK(reading.identity == identity);
   CHECK(reading.complete);
   REQUIRE(reading.records == all);
@@ -175,7 +175,7 @@ TEST_CASE("journal: records of several groups come back in order with all their 
 }
 
 TEST_CASE("journal: a journal without records is read as empty") {
-  const Reading reading = Read(Write({}));
+  const JournalReading reading = Read(Write({}));
   CHECK(reading.records.empty());
   CHECK(reading.damage.empty());
   CHECK(reading.complete);
@@ -298,7 +298,7 @@ TEST_CASE("journal: a journal cut at any length keeps every whole record") {
   const std::vector<uint64_t> offsets = Offsets(records);
   for (size_t size = kJournalHeaderBytes; size < bytes.size(); ++size) {
     INFO("size " << size);
-    const Reading reading = Read(bytes.substr(0, size));
+    const JournalReading reading = Read(bytes.substr(0, size));
     CHECK_FALSE(reading.complete);
     size_t whole = 0;
     while (whole < records.size() && offsets[whole + 1] <= size) ++whole;
@@ -333,7 +333,7 @@ TEST_CASE("journal: what lies behind the end is no part of the journal") {
     for (size_t count = 0; count <= records.size(); ++count) {
       const std::vector<TestRecord> some(records.begin(),
                                          records.begin() + static_cast<ptrdiff_t>(count));
-      const Reading reading = Read(Write({some}) + stale);
+      const JournalReading reading = Read(Write({some}) + stale);
       REQUIRE(reading.records == some);
       REQUIRE(reading.damage.empty());
       REQUIRE(reading.complete);
@@ -351,7 +351,7 @@ TEST_CASE("journal: a record torn over what was there before is a torn tail") {
       std::string torn = bytes.substr(0, cut);
       if (stale.size() > cut) torn += stale.substr(cut);
       if (torn.starts_with(bytes)) continue;  // the end mark ends in zeros
-      const Reading reading = Read(torn);
+      const JournalReading reading = Read(torn);
       REQUIRE_FALSE(reading.complete);
       // An older journal's record may be the same from here on.
       const bool whole = torn.compare(0, offsets[4], bytes, 0, offsets[4]) == 0;
@@ -369,7 +369,7 @@ TEST_CASE("journal: a group that never reached the disk leaves the end of the on
   const std::vector<TestRecord> records = SmallRecords();
   const std::string one = Write({{records[0]}});
   const std::string two = Write({{records[0]}, {records[1]}});
-  const Reading reading = Read(one + two.substr(one.size()));
+  const JournalReading reading = Read(one + two.substr(one.size()));
   CHECK(reading.records == std::vector<TestRecord>{records[0]});
   CHECK(reading.damage.empty());
   CHECK(reading.complete);
@@ -387,7 +387,7 @@ TEST_CASE("journal: a damaged byte anywhere costs the record that it is in and n
         damaged[at] = static_cast<char>(damaged[at] ^ flip);
         size_t hit = 0;
         while (offsets[hit + 1] <= at) ++hit;
-        const Reading reading = Read(damaged);
+        const JournalReading reading = Read(damaged);
         REQUIRE(reading.records == Without(records, hit));
         REQUIRE(reading.complete);
         REQUIRE(reading.damage.size() == 1);
@@ -405,7 +405,7 @@ TEST_CASE("journal: a damaged end mark costs nothing but the certainty that it i
   for (size_t at = Offsets(records).back(); at < bytes.size(); ++at) {
     std::string damaged = bytes;
     damaged[at] = static_cast<char>(damaged[at] ^ 4);
-    const Reading reading = Read(damaged);
+    const JournalReading reading = Read(damaged);
     REQUIRE(reading.records == records);
     REQUIRE_FALSE(reading.complete);
   }
@@ -418,7 +418,7 @@ TEST_CASE("journal: a damaged header costs nothing while the name says what it s
     INFO("byte " << at);
     std::string damaged = bytes;
     damaged[at] = static_cast<char>(damaged[at] ^ 1);
-    const Reading reading = Read(damaged);
+    const JournalReading reading = Read(damaged);
     REQUIRE_FALSE(reading.header_holds);
     REQUIRE(reading.identity == kJournal);
     REQUIRE(reading.records == records);
@@ -432,7 +432,7 @@ TEST_CASE("journal: a damaged header costs nothing while the name says what it s
   damaged.replace(0, kJournalHeaderBytes + 20, kJournalHeaderBytes + 20, '\0');
   CHECK(Read(damaged).records == Without(records, 0));
   // Nothing left: all of it is damage, not a torn tail.
-  const Reading nothing = Read(std::string(bytes.size(), '\0'));
+  const JournalReading nothing = Read(std::string(bytes.size(), '\0'));
   REQUIRE(nothing.damage.size() == 1);
   CHECK(nothing.damage[0].length == bytes.size());
   CHECK_FALSE(nothing.damage[0].torn_tail);
@@ -451,7 +451,7 @@ TEST_CASE("journal: bytes that stand in the file twice count once") {
       INFO("record " << from << " over record " << to);
       std::string damaged = bytes;
       damaged.replace(offsets[to], length, bytes.substr(offsets[from], length));
-      Reading reading = Read(damaged);
+      JournalReading reading = Read(damaged);
       REQUIRE(reading.damage.size() == (from == to ? 0U : 1U));
       std::sort(reading.records.begin(), reading.records.end(),
                 [](const TestRecord& a, const TestRecord& b) { return a.received < b.received; });
@@ -469,7 +469,7 @@ TEST_CASE("journal: bytes that stand in the file twice count once") {
 
 TEST_CASE("journal: failed journals that the writer knows of come back, and are no records") {
   const std::vector<AbandonedJournal> abandoned = {{7, 24}, {0xFFFF'FFFF'FFFF'FFFF, 5'000'000'000}};
-  const Reading reading = Read(Write({SmallRecords()}, kJournal, abandoned));
+  const JournalReading reading = Read(Write({SmallRecords()}, kJournal, abandoned));
   CHECK(reading.records == SmallRecords());
   CHECK(reading.abandoned == abandoned);
   CHECK(Read(Write({}, kJournal, abandoned)).abandoned == abandoned);
@@ -484,7 +484,7 @@ TEST_CASE("journal: reading stops at a limit, as if the file ended there") {
     const std::vector<TestRecord> some(records.begin(),
                                        records.begin() + static_cast<ptrdiff_t>(count));
     for (const bool cut : {false, true}) {
-      const Reading reading =
+      const JournalReading reading =
           Read(cut ? bytes.substr(0, offsets[count]) : bytes, kJournalPath, {offsets[count]});
       CHECK(reading.records == some);
       CHECK(reading.damage.empty());
@@ -494,7 +494,7 @@ TEST_CASE("journal: reading stops at a limit, as if the file ended there") {
   // Damage below the limit was durable once: it is kept.
   std::string damaged = bytes;
   damaged[offsets[1] + 5] ^= 1;
-  const Reading reading = Read(damaged, kJournalPath, {offsets[2]});
+  const JournalReading reading = Read(damaged, kJournalPath, {offsets[2]});
   REQUIRE(reading.damage.size() == 1);
   CHECK_FALSE(reading.damage[0].torn_tail);
 }
@@ -568,7 +568,7 @@ TEST_CASE("journal: a stretch lost in the middle costs the records that it touch
     for (size_t i = 0; i < records.size(); ++i) {
       if (offsets[i + 1] <= begin || offsets[i] >= begin + length) expected.push_back(records[i]);
     }
-    const Reading reading = Read(damaged);
+    const JournalReading reading = Read(damaged);
     // Zeros over zeros change nothing, so more may come back.
     if (reading.records.size() == expected.size()) REQUIRE(reading.records == expected);
     REQUIRE(reading.records.size() >= expected.size());
@@ -583,7 +583,7 @@ TEST_CASE("journal: records far behind large damage are found") {
   std::mt19937 random(1);
   for (char& c : rubbish) c = static_cast<char>(random());
   const uint64_t second = Offsets(records)[1];
-  const Reading reading = Read(bytes.substr(0, second) + rubbish + bytes.substr(second));
+  const JournalReading reading = Read(bytes.substr(0, second) + rubbish + bytes.substr(second));
   CHECK(reading.records == records);
   REQUIRE(reading.damage.size() == 2);
   CHECK(reading.damage[0].offset == second);
@@ -617,7 +617,7 @@ TEST_CASE("journal: bytes made to look like records everywhere cost bounded work
     ++sequence;
     Seal(bytes, at);
   }
-  const Reading reading = Read(bytes);
+  const JournalReading reading = Read(bytes);
   CHECK(reading.records == std::vector<TestRecord>{SmallRecords()[0]});
   REQUIRE(reading.damage.size() == 1);
   CHECK(reading.damage[0].length == kSize);
@@ -629,7 +629,7 @@ TEST_CASE("journal: a record inside a body is part of the body while the outer r
   const std::vector<TestRecord> records = {
       {RecordKind::kRemoteWrite1, 1, "outer", {}, inner + inner},
       {RecordKind::kRemoteWrite1, 2, "outer", {}, "behind"}};
-  const Reading reading = Read(Write({records}));
+  const JournalReading reading = Read(Write({records}));
   CHECK(reading.records == records);
   CHECK(reading.damage.empty());
 }
@@ -666,7 +666,7 @@ TEST_CASE("journal: impossible lengths are passed over without being believed") 
     std::memcpy(damaged.data() + second + patch.at, &patch.value, 4);
     // The checksum is made to hold, so that the bounds have to refuse it.
     Seal(damaged, second);
-    const Reading reading = Read(damaged);
+    const JournalReading reading = Read(damaged);
     CHECK(reading.records == Without(records, 1));
     CHECK(reading.damage.size() == 1);
   }

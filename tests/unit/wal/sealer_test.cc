@@ -31,9 +31,9 @@ struct TextBlock {
 };
 
 // A generation to be sealed into a directory in memory.
-class Fixture {
+class SealerFixture {
  public:
-  explicit Fixture(uint32_t shards = 1)
+  explicit SealerFixture(uint32_t shards = 1)
       : pool_(10),
         generation_(std::make_shared<Generation>(Generation::Identity{}, shards, pool_, [] {})),
         sealer_(fs, clock_, series_, tables_, "segments") {
@@ -147,7 +147,7 @@ class Fixture {
 size_t FilesIn(io::MemoryFileSystem& fs) { return fs.List("segments")->size(); }
 
 // One sample in each of `tables` tables.
-void AppendTables(Fixture& fixture, int tables) {
+void AppendTables(SealerFixture& fixture, int tables) {
   for (int i = 0; i < tables; ++i) {
     fixture.Append(fixture.Series("T" + std::to_string(i), i, "s"), i, static_cast<uint64_t>(i));
   }
@@ -157,7 +157,7 @@ void AppendTables(Fixture& fixture, int tables) {
 
 TEST_CASE("sealer: a segment per table, series by SeriesId, samples in order of arrival") {
   constexpr int kShards = 3;
-  Fixture fixture(kShards);
+  SealerFixture fixture(kShards);
   std::mt19937 random(4);
   std::map<std::tuple<std::string, int64_t, std::string>, std::map<uint32_t, SeriesRows>> expected;
   // Several chunks in each shard; some ids belong to two series.
@@ -201,7 +201,7 @@ TEST_CASE("sealer: a segment per table, series by SeriesId, samples in order of 
 }
 
 TEST_CASE("sealer: what is told of a segment is what is in it, and what its summary says") {
-  Fixture fixture;
+  SealerFixture fixture;
   fixture.Append(fixture.Series("A", 1, "x"), 500, 1);
   fixture.Append(fixture.Series("A", 2, "y"), -20, 2);
   fixture.Append(fixture.Series("A", 1, "x"), 100, 3);
@@ -224,7 +224,7 @@ TEST_CASE("sealer: what is told of a segment is what is in it, and what its summ
 }
 
 TEST_CASE("sealer: a series of more rows than one entry holds comes back whole and in order") {
-  Fixture fixture;
+  SealerFixture fixture;
   const table::SeriesRef ref = fixture.Series("A", 7, "busy");
   const table::SeriesRef other = fixture.Series("A", 8, "other");
   constexpr uint64_t kRows = 2 * 65'536 + 3;
@@ -250,7 +250,7 @@ TEST_CASE("sealer: a series of more rows than one entry holds comes back whole a
 }
 
 TEST_CASE("sealer: large tables become several blocks near the target size") {
-  Fixture fixture;
+  SealerFixture fixture;
   for (int i = 0; i < 300; ++i) {
     fixture.Append(fixture.Series("A", i, std::string(4000, 'v') + std::to_string(i)), i, 1);
   }
@@ -264,7 +264,7 @@ TEST_CASE("sealer: large tables become several blocks near the target size") {
 }
 
 TEST_CASE("sealer: text rows keep their line feeds and are never cut inside a row") {
-  Fixture fixture(2);
+  SealerFixture fixture(2);
   const std::string header_line = table::DefaultMetricsSchema().header_line();
   const std::vector<std::string> rows = {"1,\"a\nb\"\n", "2,c\n", "3,\"\n\n\"\n"};
   fixture.AppendText("Text", rows);
@@ -282,7 +282,7 @@ TEST_CASE("sealer: text rows keep their line feeds and are never cut inside a ro
 }
 
 TEST_CASE("sealer: much text becomes several blocks, each with the header line") {
-  Fixture fixture;
+  SealerFixture fixture;
   const std::string header_line = table::DefaultMetricsSchema().header_line();
   std::string all;
   for (int i = 0; i < 50; ++i) {
@@ -307,7 +307,7 @@ TEST_CASE("sealer: much text becomes several blocks, each with the header line")
 }
 
 TEST_CASE("sealer: samples and text rows of one table share its segment") {
-  Fixture fixture;
+  SealerFixture fixture;
   fixture.Append(fixture.Series("Both", 1, "x"), 10, 11);
   fixture.AppendText("Both", {"row\n"});
   fixture.AppendText("Aaa", {"other\n"});
@@ -328,7 +328,7 @@ TEST_CASE("sealer: samples and text rows of one table share its segment") {
 TEST_CASE("sealer: up to sixteen segments are synced one by one, more by their volume") {
   for (const int tables : {1, 16, 17, 40}) {
     INFO("tables " << tables);
-    Fixture fixture;
+    SealerFixture fixture;
     AppendTables(fixture, tables);
     fixture.Close();
     const auto segments = fixture.Seal();
@@ -351,7 +351,7 @@ TEST_CASE("sealer: a seal that fails anywhere leaves no scrap and can be done ag
       for (const uint64_t first : {1U, 2U, 3U, 5U}) {
         INFO("tables " << tables << " operation " << static_cast<int>(operation) << " number "
                        << first);
-        Fixture fixture;
+        SealerFixture fixture;
         AppendTables(fixture, tables);
         fixture.AppendText("Text", {"row\n"});
         fixture.Close();
@@ -377,7 +377,7 @@ TEST_CASE("sealer: a seal that fails anywhere leaves no scrap and can be done ag
 }
 
 TEST_CASE("sealer: the example in the format page is what it writes") {
-  Fixture fixture;
+  SealerFixture fixture;
   const table::SeriesRef up = fixture.Series("Up", 0x1122334455667788, "ab");
   fixture.Append(up, 1'700'000'000'000, 0x3ff0'0000'0000'0000);
   fixture.Append(up, 1'700'000'015'000, 0x3ff0'0000'0000'0000);

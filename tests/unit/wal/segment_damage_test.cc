@@ -44,20 +44,21 @@ Sample MakeSegment(size_t blocks) {
   return sample;
 }
 
-struct Reading {
+struct SegmentReading {
   std::vector<std::string> values;
   std::vector<DamagedRange> damage;
 };
 
 // Nothing when the bytes were refused as no segment.
-std::optional<Reading> Read(const std::string& bytes, SegmentReaderOptions options = {}) {
+std::optional<SegmentReading> ReadBlocks(const std::string& bytes,
+                                         SegmentReaderOptions options = {}) {
   const std::vector<char> exact(bytes.begin(), bytes.end());
   auto reader = SegmentReader::OpenBytes(exact, options);
   if (!reader.ok()) {
     REQUIRE(reader.error().code() == ErrorCode::kCorruption);
     return std::nullopt;
   }
-  Reading reading;
+  SegmentReading reading;
   uint64_t last_end = 0;
   while (true) {
     const auto block = (*reader)->Next();
@@ -97,7 +98,7 @@ TEST_CASE("segment reader: a flipped bit anywhere loses the block that it is in 
     for (int bit = 0; bit < 8; ++bit) {
       std::string bytes = sample.bytes;
       bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
-      const auto reading = Read(bytes);
+      const auto reading = ReadBlocks(bytes);
       INFO("byte " << at << " bit " << bit);
       if (at < kSegmentMagicChecked) {
         REQUIRE_FALSE(reading.has_value());
@@ -123,7 +124,7 @@ TEST_CASE("segment reader: damage in the magic of a file costs no block, in byte
     std::string bytes = sample.bytes;
     for (size_t at = 0; at < until; ++at) bytes[at] = static_cast<char>(bytes[at] ^ 0x55);
     INFO(until << " bytes damaged");
-    CHECK_FALSE(Read(bytes).has_value());
+    CHECK_FALSE(ReadBlocks(bytes).has_value());
     io::MemoryFileSystem fs;
     REQUIRE(io::WriteFileDurably(fs, "a", bytes).ok());
     auto reader = SegmentReader::Open(fs, "a");
@@ -149,7 +150,7 @@ TEST_CASE("segment reader: a file cut at any length keeps every whole block") {
   const Sample sample = MakeSegment(6);
   for (size_t size = 0; size <= sample.bytes.size(); ++size) {
     INFO("size " << size);
-    const auto reading = Read(sample.bytes.substr(0, size));
+    const auto reading = ReadBlocks(sample.bytes.substr(0, size));
     if (size < kMagic.size()) {
       REQUIRE_FALSE(reading.has_value());
       continue;
@@ -187,7 +188,7 @@ TEST_CASE(
     if (round % 3 == 2) filler.clear();
     std::string bytes = sample.bytes;
     bytes.replace(begin, length, filler);
-    const auto reading = Read(bytes);
+    const auto reading = ReadBlocks(bytes);
     std::vector<std::string> expected;
     for (size_t i = 0; i < sample.values.size(); ++i) {
       const bool untouched = sample.offsets[i + 1] <= begin || sample.offsets[i] >= begin + length;
@@ -204,7 +205,7 @@ TEST_CASE(
 TEST_CASE("segment reader: two damaged blocks in a row cost these two") {
   Sample sample = MakeSegment(6);
   for (const size_t block : {2u, 3u}) sample.bytes[sample.offsets[block] + 20] ^= 1;
-  const auto reading = Read(sample.bytes);
+  const auto reading = ReadBlocks(sample.bytes);
   REQUIRE(reading->values.size() == 4);
   CHECK(reading->values[2] == sample.values[4]);
   REQUIRE(reading->damage.size() == 1);
@@ -222,7 +223,7 @@ TEST_CASE(
     const uint64_t length = sample.offsets[target] - sample.offsets[1] - kFrameHeaderBytes;
     bytes[sample.offsets[1] + 2] = static_cast<char>(length >> 8);
     bytes[sample.offsets[1] + 3] = static_cast<char>(length & 0xFF);
-    const auto reading = Read(bytes);
+    const auto reading = ReadBlocks(bytes);
     if (target == 2) {  // the right length
       CHECK(reading->values == sample.values);
       continue;
@@ -240,7 +241,7 @@ TEST_CASE(
   const Sample sample = MakeSegment(3);
   for (const std::string& rubbish :
        {kMagic.substr(0, 6), kMagic.substr(0, 7), kMagic + kMagic.substr(0, 6)}) {
-    const auto reading = Read(sample.bytes + rubbish + sample.bytes.substr(8));
+    const auto reading = ReadBlocks(sample.bytes + rubbish + sample.bytes.substr(8));
     CHECK(reading->values.size() == 6);
     CHECK(reading->damage.size() == 1);
   }
@@ -254,9 +255,9 @@ TEST_CASE("segment reader: a frame inside the value of a damaged block is not ta
   block += value;
   const std::string legacy = Frame(std::string("\x05\x10hello", 7));
   std::string bytes = kMagic + Frame(block) + legacy;
-  CHECK(Read(bytes)->values == std::vector<std::string>{value, "hello"});
+  CHECK(ReadBlocks(bytes)->values == std::vector<std::string>{value, "hello"});
   bytes[20] ^= 1;
-  CHECK(Read(bytes)->values == std::vector<std::string>{"hello"});
+  CHECK(ReadBlocks(bytes)->values == std::vector<std::string>{"hello"});
 }
 
 TEST_CASE("segment reader: a wrong length over several frames loses none of those before its end") {
@@ -266,7 +267,7 @@ TEST_CASE("segment reader: a wrong length over several frames loses none of thos
   const std::string inside = Frame(std::string("\x03\x08", 2) + "abc") + "rubbish";
   std::string wrong = Frame(std::string(inside.size() + good.size(), 'x'));
   wrong.resize(8);
-  const auto reading = Read(kMagic + wrong + inside + good);
+  const auto reading = ReadBlocks(kMagic + wrong + inside + good);
   REQUIRE(reading->values == sample.values);
   REQUIRE(reading->damage.size() == 1);
 }
@@ -275,11 +276,11 @@ TEST_CASE("segment reader: zeros at the end are padding, zeros inside are damage
   const Sample sample = MakeSegment(3);
   for (const size_t zeros : {1u, 7u, 8u, 9u, 4096u, 600000u}) {
     INFO("zeros " << zeros);
-    const auto padded = Read(sample.bytes + Zeros(zeros));
+    const auto padded = ReadBlocks(sample.bytes + Zeros(zeros));
     CHECK(padded->values == sample.values);
     CHECK(padded->damage.empty());
-    const auto inside = Read(sample.bytes.substr(0, sample.offsets[1]) + Zeros(zeros) +
-                             sample.bytes.substr(sample.offsets[1]));
+    const auto inside = ReadBlocks(sample.bytes.substr(0, sample.offsets[1]) + Zeros(zeros) +
+                                   sample.bytes.substr(sample.offsets[1]));
     CHECK(inside->values == sample.values);
     CHECK(inside->damage.size() == 1);
   }
@@ -287,8 +288,8 @@ TEST_CASE("segment reader: zeros at the end are padding, zeros inside are damage
 
 TEST_CASE("segment reader: a block whose bytes are right and not S2 is reported and passed over") {
   const Sample sample = MakeSegment(2);
-  const auto reading =
-      Read(kMagic + Frame("\x05\x01\x01") + Frame("\xFF\xFF\xFF\xFF\x0F") + sample.bytes.substr(8));
+  const auto reading = ReadBlocks(kMagic + Frame("\x05\x01\x01") + Frame("\xFF\xFF\xFF\xFF\x0F") +
+                                  sample.bytes.substr(8));
   CHECK(reading->values == sample.values);
   REQUIRE(reading->damage.size() == 2);
   CHECK(reading->damage[0].reason == DamageReason::kUndecodable);
@@ -298,7 +299,7 @@ TEST_CASE("segment reader: a block whose bytes are right and not S2 is reported 
 
 TEST_CASE("segment reader: blocks without header are their value, also after damage") {
   const std::string legacy = Frame(std::string("\x05\x10hello", 7));
-  const auto reading = Read(kMagic + legacy + "rubbish that is no frame" + legacy);
+  const auto reading = ReadBlocks(kMagic + legacy + "rubbish that is no frame" + legacy);
   CHECK(reading->values == std::vector<std::string>{"hello", "hello"});
   CHECK(reading->damage.size() == 1);
 
@@ -313,8 +314,8 @@ TEST_CASE("segment reader: blocks without header are their value, also after dam
 TEST_CASE("segment reader: without decoding it finds the same blocks and damage") {
   Sample sample = MakeSegment(6);
   sample.bytes[sample.offsets[3] + 20] ^= 1;
-  const auto decoded = Read(sample.bytes);
-  const auto verified = Read(sample.bytes, {.decode = false});
+  const auto decoded = ReadBlocks(sample.bytes);
+  const auto verified = ReadBlocks(sample.bytes, {.decode = false});
   REQUIRE(verified->values.size() == decoded->values.size());
   for (size_t i = 0; i < decoded->values.size(); ++i) {
     CHECK(verified->values[i] == decoded->values[i].substr(0, kPeekBytes));
@@ -362,7 +363,7 @@ TEST_CASE("segment reader: bytes made to look like frames everywhere cost bounde
     bytes.resize(begin + 40, '\xFF');
   }
   bytes.resize(kSize, '\xFF');
-  const auto reading = Read(bytes);
+  const auto reading = ReadBlocks(bytes);
   CHECK(reading->values.empty());
   CHECK(reading->damage.size() == 1);
 }
@@ -371,7 +372,7 @@ TEST_CASE("segment reader: the list of damage is bounded and still covers all of
   const std::string bad = Frame("\x05\x01\x01");
   std::string bytes = kMagic;
   for (size_t i = 0; i < kMaxDamageRanges + 500; ++i) bytes += bad;
-  const auto reading = Read(bytes);
+  const auto reading = ReadBlocks(bytes);
   REQUIRE(reading->damage.size() == kMaxDamageRanges);
   CHECK(reading->damage.back().offset + reading->damage.back().length == bytes.size());
 }

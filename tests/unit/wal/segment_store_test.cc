@@ -38,14 +38,15 @@ std::string WriteSegment(io::FileSystem& fs, const std::string& table, uint64_t 
   return name;
 }
 
-struct Fixture {
-  Fixture() { REQUIRE(fs.CreateDirectories("segments").ok()); }
+struct StoreFixture {
+  StoreFixture() { REQUIRE(fs.CreateDirectories("segments").ok()); }
   io::MemoryFileSystem fs;
   ManualClock clock{UnixMillis{1'793'491'260'000}};
   SegmentStore store{fs, clock, "segments"};
 };
 
-TEST_CASE_METHOD(Fixture, "segment store: loads by summary, scans what has none, leaves the rest") {
+TEST_CASE_METHOD(StoreFixture,
+                 "segment store: loads by summary, scans what has none, leaves the rest") {
   WriteSegment(fs, "Cpu", 0x100, 3);
   WriteSegment(fs, "Cpu", 0x20, 4, false);
   REQUIRE(io::WriteFileDurably(fs, "segments/notes.txt", "x").ok());
@@ -71,7 +72,8 @@ TEST_CASE_METHOD(Fixture, "segment store: loads by summary, scans what has none,
   CHECK(*fs.Exists("segments/Metrics_Bad_2cawzsrvl4mw4_1.wal"));
 }
 
-TEST_CASE_METHOD(Fixture, "segment store: tables whose names interleave are kept apart and whole") {
+TEST_CASE_METHOD(StoreFixture,
+                 "segment store: tables whose names interleave are kept apart and whole") {
   WriteSegment(fs, "Cpu", 0x10, 1, true, "");
   WriteSegment(fs, "Cpu", 0x90, 1, true, "");
   WriteSegment(fs, "Cpu", 0x50, 1, true, "5aaa");  // sorts between the two
@@ -83,7 +85,7 @@ TEST_CASE_METHOD(Fixture, "segment store: tables whose names interleave are kept
   CHECK(backlog[1].key == "Metrics_Cpu_5aaa");
 }
 
-TEST_CASE_METHOD(Fixture, "segment store: a segment has one owner, who may give it back") {
+TEST_CASE_METHOD(StoreFixture, "segment store: a segment has one owner, who may give it back") {
   const std::string name = WriteSegment(fs, "Cpu", 1, 1);
   REQUIRE(store.LoadExisting().ok());
   const uint64_t before = store.version();
@@ -103,7 +105,7 @@ TEST_CASE_METHOD(Fixture, "segment store: a segment has one owner, who may give 
   CHECK(store.Take("Metrics_No_2cawzsrvl4mw4_1.wal").error().code() == ErrorCode::kNotFound);
 }
 
-TEST_CASE_METHOD(Fixture, "segment store: deleted segments stay deleted after a crash") {
+TEST_CASE_METHOD(StoreFixture, "segment store: deleted segments stay deleted after a crash") {
   const std::string name = WriteSegment(fs, "Cpu", 1, 1);
   const std::string other = WriteSegment(fs, "Cpu", 2, 1);
   REQUIRE(store.LoadExisting().ok());
@@ -117,7 +119,7 @@ TEST_CASE_METHOD(Fixture, "segment store: deleted segments stay deleted after a 
   CHECK(store.Totals().segments == 1);
 }
 
-TEST_CASE_METHOD(Fixture,
+TEST_CASE_METHOD(StoreFixture,
                  "segment store: what cannot be removed stays with its owner, who tries again") {
   const std::string name = WriteSegment(fs, "Cpu", 1, 1);
   const std::string other = WriteSegment(fs, "Cpu", 2, 1);
@@ -138,7 +140,7 @@ TEST_CASE_METHOD(Fixture,
   CHECK(fs.List("segments")->empty());
 }
 
-TEST_CASE_METHOD(Fixture, "segment store: moved segments are in the new place after a crash") {
+TEST_CASE_METHOD(StoreFixture, "segment store: moved segments are in the new place after a crash") {
   const std::string name = WriteSegment(fs, "Cpu", 1, 1);
   REQUIRE(fs.CreateDirectories("dlq/x").ok());
   REQUIRE(store.LoadExisting().ok());
@@ -152,7 +154,7 @@ TEST_CASE_METHOD(Fixture, "segment store: moved segments are in the new place af
   CHECK(store.Totals().file_bytes == 0);
 }
 
-TEST_CASE_METHOD(Fixture,
+TEST_CASE_METHOD(StoreFixture,
                  "segment store: waiting ends at a change, and at the deadline without one") {
   const uint64_t seen = store.version();
   CHECK(store.WaitForChange(seen, std::chrono::steady_clock::now()) == seen);
