@@ -129,14 +129,7 @@ class FailedSync {
     return Verify("repeated");
   }
 
-  std::string Verify(const char* when) {
-    const Status drained = node_->Drain();
-    if (!drained.ok()) return std::string(when) + ": " + drained.error().ToString();
-    const auto delivered = Delivered(*disk_);
-    if (!delivered.ok()) return std::string(when) + ": " + delivered.error().ToString();
-    const std::string wrong = CheckAccount(account_.Fates(), *delivered);
-    return wrong.empty() ? wrong : std::string(when) + ": " + wrong;
-  }
+  std::string Verify(const char* when) { return Settle(*node_, *disk_, account_, when); }
 
   const uint64_t seed_;
   bool seals_ = true;  // segments can be written

@@ -330,4 +330,14 @@ std::string CheckAccount(const std::vector<Account::Fate>& fates, const NumberCo
   return {};
 }
 
+std::string Settle(Node& node, const io::MemoryFileSystem& disk, const Account& account,
+                   const std::string& when) {
+  const Status drained = node.Drain();
+  if (!drained.ok()) return when + ": " + drained.error().ToString();
+  const auto delivered = Delivered(disk);
+  if (!delivered.ok()) return when + ": " + delivered.error().ToString();
+  std::string wrong = CheckAccount(account.Fates(), *delivered);
+  return wrong.empty() ? wrong : when + ": " + wrong;
+}
+
 }  // namespace forebay::testing

@@ -157,5 +157,9 @@ struct CheckOptions {
 // What is wrong, or nothing: what must be there is there once, and nothing else is.
 std::string CheckAccount(const std::vector<Account::Fate>& fates, const NumberCounts& delivered,
                          const CheckOptions& options = {});
+// Drains the node and checks what its sink has then. What is wrong with `when` before it, or
+// nothing.
+std::string Settle(Node& node, const io::MemoryFileSystem& disk, const Account& account,
+                   const std::string& when);
 
 }  // namespace forebay::testing

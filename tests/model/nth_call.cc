@@ -152,7 +152,7 @@ class Run {
       if (!opened.ok()) return "no start after the fault: " + opened.error().ToString();
     }
     node_->clock().Skip(std::chrono::seconds(2));
-    std::string wrong = Settle("drained");
+    std::string wrong = SettleNode("drained");
     if (!wrong.empty()) return wrong;
     // The senders repeat what was not acknowledged, the node is healthy again: all is there once.
     if (!node_->Serves()) return "no service after the fault";
@@ -163,7 +163,7 @@ class Run {
       const Status status = SendAll(*node_, account_, {request}).front();
       if (!status.ok()) return "a repeated request fails: " + status.error().ToString();
     }
-    wrong = Settle("repeated");
+    wrong = SettleNode("repeated");
     if (!wrong.empty()) return wrong;
     io::CrashOptions lose_all;
     lose_all.keep_probability = 0;
@@ -171,17 +171,10 @@ class Run {
     node_ = std::make_unique<Node>(*disk_);
     const Status opened = node_->Open();
     if (!opened.ok()) return "no start after the cut: " + opened.error().ToString();
-    return Settle("cut");
+    return SettleNode("cut");
   }
 
-  std::string Settle(const char* when) {
-    const Status drained = node_->Drain();
-    if (!drained.ok()) return std::string(when) + ": " + drained.error().ToString();
-    const auto delivered = Delivered(*disk_);
-    if (!delivered.ok()) return std::string(when) + ": " + delivered.error().ToString();
-    const std::string wrong = CheckAccount(account_.Fates(), *delivered);
-    return wrong.empty() ? wrong : std::string(when) + ": " + wrong;
-  }
+  std::string SettleNode(const char* when) { return Settle(*node_, *disk_, account_, when); }
 
   const Kind kind_;
   const Failure failure_;
