@@ -1,6 +1,7 @@
 // The forebay program: one subcommand per file.
 #include <CLI/CLI.hpp>
 
+#include "cluster_command.h"
 #include "config_command.h"
 #include "load_command.h"
 #include "serve_command.h"
@@ -13,6 +14,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   forebay::cmd::AddServeCommand(app, exit_code);
   forebay::cmd::AddConfigCommand(app, exit_code);
+  forebay::cmd::AddClusterCommand(app, exit_code);
   forebay::cmd::AddWalCommand(app, exit_code);
   forebay::cmd::AddLoadCommand(app, exit_code);
   forebay::cmd::AddVersionCommand(app, exit_code);

@@ -183,6 +183,39 @@ struct Tenants {
   std::vector<TenantOverride> overrides;
 };
 
+// A member that the configuration lists.
+struct ClusterMember {
+  std::string name;
+  std::string address;  // host:port of its transfer service
+};
+
+struct ClusterDns {
+  std::string
+      service;  // name of the SRV records, as _transfer._tcp.forebay-headless.ns.svc.cluster.local
+  std::string servers;  // host:port, comma-separated; empty: those of the system
+  milliseconds interval = seconds(5);
+  milliseconds timeout = seconds(2);  // of one try
+};
+
+struct ClusterKubernetes {
+  std::string api_server = "https://kubernetes.default.svc";
+  std::string kube_namespace;  // empty: the pod's own
+  std::string label_selector = "app.kubernetes.io/name=forebay";
+  uint32_t port = 9092;  // of the members' transfer services
+  std::string token_file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+  std::string ca_file = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+  std::string namespace_file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+};
+
+// The other nodes, and how they are found.
+struct Cluster {
+  std::string member;                  // name of this node; empty: the host's, in a pod the pod's
+  std::string discovery = "none";      // none static dns kubernetes
+  std::vector<ClusterMember> members;  // static
+  ClusterDns dns;
+  ClusterKubernetes kubernetes;
+};
+
 struct Log {
   std::string level = "info";     // debug info warn error
   std::string format = "logfmt";  // logfmt json
@@ -200,6 +233,7 @@ struct Config {
   Idempotency idempotency;
   Limits limits;
   Tenants tenants;
+  Cluster cluster;
   Log log;
   std::vector<Database>
       databases;  // empty in the file: one, "Metrics", with a file sink below ./data/out

@@ -19,6 +19,7 @@ constexpr uint64_t kMaxRate = 1'000'000'000'000;
 constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
+constexpr std::string_view kDiscoveries[] = {"none", "static", "dns", "kubernetes"};
 constexpr std::string_view kRelabelActions[] = {"replace",   "keep",      "drop",     "keepequal",
                                                 "dropequal", "hashmod",   "labelmap", "labeldrop",
                                                 "labelkeep", "lowercase", "uppercase"};
@@ -346,6 +347,62 @@ const Field kLogFields[] = {
 };
 const StructSchema kLog{kLogFields};
 
+const Field kClusterMemberFields[] = {
+    Key<&ClusterMember::name>("name", "Name of the member, as its `cluster.member`."),
+    Key<&ClusterMember::address>("address", "`host:port` of its transfer service."),
+};
+const StructSchema kClusterMember{kClusterMemberFields};
+
+const Field kClusterDnsFields[] = {
+    Key<&ClusterDns::service>("service",
+                              "Name of the SRV records, for example "
+                              "`_transfer._tcp.forebay-headless.monitoring.svc.cluster.local`. The "
+                              "first label of a target is the member's name."),
+    Key<&ClusterDns::servers>("servers",
+                              "DNS servers as `host:port`, comma-separated. Empty: those of the "
+                              "system."),
+    Key<&ClusterDns::interval>("interval", "Time between two questions.",
+                               {.min = 100, .max = kDay}),
+    Key<&ClusterDns::timeout>("timeout", "Wait for one try at one server.",
+                              {.min = 10, .max = 60'000}),
+};
+const StructSchema kClusterDns{kClusterDnsFields};
+
+const Field kClusterKubernetesFields[] = {
+    Key<&ClusterKubernetes::api_server>("api_server", "URL of the Kubernetes API."),
+    Key<&ClusterKubernetes::kube_namespace>("namespace",
+                                            "Namespace of the pods. Empty: the pod's own."),
+    Key<&ClusterKubernetes::label_selector>(
+        "label_selector",
+        "Selector of the pods. Where this node's pod belongs to "
+        "a StatefulSet, only that set's pods count."),
+    Key<&ClusterKubernetes::port>("port", "Port of the members' transfer services.",
+                                  {.min = 1, .max = 65535}),
+    Key<&ClusterKubernetes::token_file>("token_file",
+                                        "Token of the service account. Read for every call."),
+    Key<&ClusterKubernetes::ca_file>("ca_file", "PEM file of the API's certificate authority."),
+    Key<&ClusterKubernetes::namespace_file>("namespace_file",
+                                            "File that names the pod's own namespace."),
+};
+const StructSchema kClusterKubernetes{kClusterKubernetesFields};
+
+const Field kClusterFields[] = {
+    Key<&Cluster::member>("member",
+                          "Name of this node among the members. Empty: the host's name, which in a "
+                          "pod is the pod's."),
+    Key<&Cluster::discovery>("discovery",
+                             "Where the members come from: `none` (this node is alone), `static` "
+                             "(`cluster.members`), `dns` (SRV records, needs no permissions) or "
+                             "`kubernetes` (list and watch of pods).",
+                             {.choices = kDiscoveries}),
+    Key<&Cluster::members>("members", "The members, this node among them, for `static`.",
+                           {.schema = &kClusterMember}),
+    Key<&Cluster::dns>("dns", "Discovery by DNS.", {.schema = &kClusterDns}),
+    Key<&Cluster::kubernetes>("kubernetes", "Discovery by the Kubernetes API.",
+                              {.schema = &kClusterKubernetes}),
+};
+const StructSchema kCluster{kClusterFields};
+
 const Field kRootFields[] = {
     Key<&Config::storage>("storage", "Where state is kept and how much of it.",
                           {.schema = &kStorage}),
@@ -369,6 +426,8 @@ const Field kRootFields[] = {
                           "Limits per tenant, the value of `remote_write.tenant_header`. Above a "
                           "rate: 429.",
                           {.schema = &kTenants, .reloadable = true}),
+    Key<&Config::cluster>("cluster", "The other nodes, and how they are found.",
+                          {.schema = &kCluster}),
     Key<&Config::log>("log", "The log on standard error.", {.schema = &kLog, .reloadable = true}),
     Key<&Config::databases>("databases",
                             "The databases and their sinks. Empty: one, `Metrics`, with a file "

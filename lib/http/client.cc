@@ -74,17 +74,25 @@ class Client::Impl {
   Result<Slist> MakeHeaders(const ClientRequest& request) const;
   static size_t OnBody(char* data, size_t size, size_t count, void* self);
   static size_t OnHeader(char* data, size_t size, size_t count, void* self);
+  static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t);
+  int status() const;
 
   const ClientOptions options_;
   CURL* const curl_;
   ClientResponse response_;
+  const ClientRequest* request_ = nullptr;  // during Do()
   bool too_large_ = false;
+  bool cancelled_ = false;
   char error_text_[CURL_ERROR_SIZE] = "";
 };
 
 size_t Client::Impl::OnBody(char* data, size_t size, size_t count, void* self) {
   auto& impl = *static_cast<Impl*>(self);
   const size_t bytes = size * count;
+  if (impl.request_->on_body && impl.status() / 100 == 2) {
+    impl.cancelled_ = !impl.request_->on_body(std::string_view(data, bytes));
+    return impl.cancelled_ ? 0 : bytes;
+  }
   if (impl.response_.body.size() + bytes > impl.options_.max_response.value) {
     impl.too_large_ = true;
     return 0;  // Makes curl give up.
@@ -110,6 +118,18 @@ size_t Client::Impl::OnHeader(char* data, size_t size, size_t count, void* self)
   while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
   impl.response_.headers.emplace_back(line.substr(0, colon), value);
   return bytes;
+}
+
+int Client::Impl::OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  auto& impl = *static_cast<Impl*>(self);
+  impl.cancelled_ = impl.cancelled_ || impl.request_->stop.stop_requested();
+  return impl.cancelled_ ? 1 : 0;  // 1 makes curl give up.
+}
+
+int Client::Impl::status() const {
+  long status = 0;
+  ::curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
+  return static_cast<int>(status);
 }
 
 void Client::Impl::SetConnectionOptions() {
@@ -182,10 +202,20 @@ Result<ClientResponse> Client::Impl::Do(const ClientRequest& request) {
   }
   if (request.method == "HEAD") Set(CURLOPT_NOBODY, 1L);
   Set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  if (request.stop.stop_possible()) {
+    Set(CURLOPT_NOPROGRESS, 0L);
+    Set(CURLOPT_XFERINFOFUNCTION, &Impl::OnProgress);
+    Set(CURLOPT_XFERINFODATA, static_cast<void*>(this));
+  }
   response_ = ClientResponse();
+  request_ = &request;
   too_large_ = false;
+  cancelled_ = false;
   error_text_[0] = '\0';
   const CURLcode code = ::curl_easy_perform(curl_);
+  if (cancelled_) {
+    return Error(ErrorCode::kCancelled, fmt::format("{} {}: ended", request.method, request.url));
+  }
   if (too_large_) {
     return Error(ErrorCode::kOutOfRange,
                  fmt::format("{} {}: answer larger than {}", request.method, request.url,
@@ -196,9 +226,7 @@ Result<ClientResponse> Client::Impl::Do(const ClientRequest& request) {
                  fmt::format("{} {}: {}", request.method, request.url,
                              error_text_[0] != '\0' ? error_text_ : ::curl_easy_strerror(code)));
   }
-  long status = 0;
-  ::curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
-  response_.status = static_cast<int>(status);
+  response_.status = status();
   return std::move(response_);
 }
 

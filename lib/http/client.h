@@ -4,9 +4,11 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -34,6 +36,10 @@ struct ClientRequest {
   std::string url;
   HeaderList headers;
   std::span<const char> body;  // read during Do()
+  // Set: gets the body of a 2xx answer piece by piece, as it comes, in place of
+  // ClientResponse::body; max_response does not apply. Returns false to end the request.
+  std::function<bool(std::string_view piece)> on_body;
+  std::stop_token stop;  // ends the request within a second or so
 };
 
 struct ClientResponse {
@@ -57,7 +63,7 @@ class Client {
   // Errors: kUnavailable (no connection, reset, our certificate refused), kDeadlineExceeded
   // (timeouts), kUnauthenticated (the server's certificate is not trusted, ours cannot be read),
   // kNotFound (CA file), kInvalidArgument (URL, header, method), kOutOfRange (answer above
-  // max_response), kInternal. Threads: one at a time.
+  // max_response), kCancelled (by on_body or stop), kInternal. Threads: one at a time.
   Result<ClientResponse> Do(const ClientRequest& request);
 
  private:

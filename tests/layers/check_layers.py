@@ -30,6 +30,7 @@ FENCES = [
     (r"boost/", ["http"], "Boost"),
     (r"openssl/", ["http"], "OpenSSL"),
     (r"curl/", ["http"], "libcurl"),
+    (r"ares\.h", ["cluster"], "c-ares"),
     (r"yaml-cpp/", ["config"], "yaml-cpp"),
     (r"prometheus/", ["metrics"], "prometheus-cpp"),
     (r"re2/", ["table"], "RE2"),
@@ -38,9 +39,9 @@ FENCES = [
     (r"isa-l", ["io", "wal", "upload"], "isa-l"),
     (r"(zlib|zstd\w*|lz4\w*)\.h", ["wal", "receive", "upload"], "zlib, zstd, lz4"),
     (r"CLI/", ["cmd"], "CLI11"),
-    (r"simdjson", ["receive"], "simdjson"),
+    (r"simdjson", ["receive", "cluster"], "simdjson"),
     (r"protozero/", ["receive", "loadgen"], "protozero"),
-    (r"nlohmann/", ["upload", "batch", "server", "cmd"], "nlohmann-json"),
+    (r"nlohmann/", ["upload", "batch", "cluster", "server", "cmd"], "nlohmann-json"),
     (r"(grpc|grpcpp|google/protobuf)/", ["transfer"], "gRPC, protobuf"),
     (r"xxhash\.h", ["base", "table", "wal", "receive", "cluster"], "xxhash"),
     (r"tl/expected\.hpp", ["lib/base/result.h"], "tl::expected"),
@@ -49,7 +50,7 @@ FENCES = [
 
 # Too heavy for a header that other modules include: only in .cc files and in internal/.
 PUBLIC_HEADER_FENCE = (
-    r"(boost|openssl|curl|yaml-cpp|prometheus|re2|spdlog|CLI|protozero|nlohmann|grpc|grpcpp|google)/"
+    r"(boost|openssl|curl|ares|yaml-cpp|prometheus|re2|spdlog|CLI|protozero|nlohmann|grpc|grpcpp|google)/"
     r"|simdjson|snappy|isa-l|fmt/(?!core\.h)"
 )
 

@@ -79,6 +79,7 @@ class Validator {
     CheckRemoteWrite();
     CheckTenants();
     CheckDatabases();
+    CheckCluster();
     return std::move(findings_);
   }
 
@@ -105,6 +106,31 @@ class Validator {
     if (fault.empty()) return;
     Fail(key, fmt::format("\"{}\" {}; write host:port, for example 0.0.0.0:9090 or [::1]:9090",
                           address, fault));
+  }
+
+  void CheckCluster() {
+    const Cluster& cluster = config_.cluster;
+    if (cluster.discovery == "dns" && cluster.dns.service.empty()) {
+      Fail("cluster.dns.service", "must be set for cluster.discovery: dns");
+    }
+    if (cluster.discovery == "static" && cluster.members.empty()) {
+      Fail("cluster.members", "must be set for cluster.discovery: static");
+    }
+    const std::string& api = cluster.kubernetes.api_server;
+    if (!api.starts_with("https://") && !api.starts_with("http://")) {
+      Fail("cluster.kubernetes.api_server",
+           fmt::format("\"{}\" is no URL; write https://host:port", api));
+    }
+    std::set<std::string> names;
+    for (size_t i = 0; i < cluster.members.size(); ++i) {
+      const ClusterMember& member = cluster.members[i];
+      const std::string key = fmt::format("cluster.members.{}", i);
+      if (member.name.empty()) Fail(key + ".name", "must not be empty");
+      if (!names.insert(member.name).second) {
+        Fail(key + ".name", fmt::format("\"{}\" is the name of a member before it", member.name));
+      }
+      CheckAddress(key + ".address", member.address);
+    }
   }
 
   void CheckTls(const std::string& key, const Tls& tls) {
