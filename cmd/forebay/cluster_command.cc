@@ -1,7 +1,6 @@
 #include "cluster_command.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -31,11 +30,6 @@ struct Options {
   bool json = false;
   bool watch = false;
 };
-
-std::string HostName() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
-}
 
 std::string Json(const cluster::Membership& membership, const std::vector<std::string>& keys) {
   const auto set = membership.Snapshot();
@@ -90,8 +84,7 @@ Status Members(const Options& options) {
   FOREBAY_ASSIGN_OR_RETURN(const config::Config config, config::Load(load));
   ConfigureLog(options.watch ? LogLevel::kInfo : LogLevel::kWarn, LogFormat::kLogfmt);
   metrics::Registry registry;
-  cluster::Membership membership(config.cluster.member.empty() ? HostName() : config.cluster.member,
-                                 registry);
+  cluster::Membership membership(cluster::SelfName(config.cluster), registry);
   FOREBAY_ASSIGN_OR_RETURN(const auto discovery,
                            cluster::MakeDiscovery(config.cluster, membership, registry));
   discovery->Start();

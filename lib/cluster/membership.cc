@@ -1,5 +1,7 @@
 #include "cluster/membership.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "base/log.h"
@@ -19,6 +21,12 @@ std::string Names(const MemberSet& set) {
 }
 
 }  // namespace
+
+std::string SelfName(const config::Cluster& options) {
+  if (!options.member.empty()) return options.member;
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
 
 Membership::Membership(std::string self, metrics::Registry& registry)
     : self_(std::move(self)), members_(std::make_shared<const MemberSet>()) {
@@ -46,14 +54,17 @@ std::shared_ptr<const MemberSet> Membership::Snapshot() const {
 
 bool Membership::Replace(MemberSet members) {
   auto fresh = std::make_shared<const MemberSet>(std::move(members));
+  bool alone = false;  // from the start on: nothing to tell
   {
     MutexLock lock(mutex_);
     known_.store(true, std::memory_order_relaxed);
     if (*fresh == *members_) return false;
+    alone = members_->members().empty() && fresh->members().size() == 1 &&
+            fresh->members().front().name == self_;
     members_ = fresh;
   }
   changes_.fetch_add(1, std::memory_order_relaxed);
-  LogInfo("the cluster's members changed", {{"members", Names(*fresh)}});
+  if (!alone) LogInfo("the cluster's members changed", {{"members", Names(*fresh)}});
   return true;
 }
 

@@ -10,9 +10,13 @@
 
 #include "base/mutex.h"
 #include "cluster/member_set.h"
+#include "config/config.h"
 #include "metrics/registry.h"
 
 namespace forebay::cluster {
+
+// The name that this node goes by: cluster.member, or the host's, which in a pod is the pod's.
+std::string SelfName(const config::Cluster& options);
 
 // Threads: any. Snapshots stay good as long as they are held.
 class Membership {

@@ -426,7 +426,9 @@ const Field kRootFields[] = {
                           "Limits per tenant, the value of `remote_write.tenant_header`. Above a "
                           "rate: 429.",
                           {.schema = &kTenants, .reloadable = true}),
-    Key<&Config::cluster>("cluster", "The other nodes, and how they are found.",
+    Key<&Config::cluster>("cluster",
+                          "The other nodes, and how they are found. Members, leader and owners are "
+                          "shown in status and metrics; every node uploads what it received.",
                           {.schema = &kCluster}),
     Key<&Config::log>("log", "The log on standard error.", {.schema = &kLog, .reloadable = true}),
     Key<&Config::databases>("databases",

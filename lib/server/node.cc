@@ -160,6 +160,9 @@ Status Node::OpenUploads() {
 
 Status Node::OpenServers() {
   const config::Config& config = options_.config;
+  membership_ = std::make_unique<cluster::Membership>(cluster::SelfName(config.cluster), registry_);
+  FOREBAY_ASSIGN_OR_RETURN(discovery_,
+                           cluster::MakeDiscovery(config.cluster, *membership_, registry_));
   jobs_ = std::make_unique<JobThread>();
   admin_handlers_ = std::make_unique<AdminHandlers>(*this, *jobs_);
   http::ServerOptions admin;
@@ -198,6 +201,7 @@ Status Node::Start() {
   uploads_->Start();
   batcher_->Start();
   disk_auditor_->Start();
+  discovery_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
   started_ = true;
@@ -227,6 +231,7 @@ Status Node::Stop(MonotonicTime deadline) {
     if (!status.ok() && first.ok()) first = std::move(status);
   };
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
+  if (discovery_ != nullptr) discovery_->Stop();
   if (remote_write_ != nullptr) remote_write_->Stop();
   FOREBAY_FAILPOINT("shutdown.before_seal");
   note(wal_->Stop(deadline));

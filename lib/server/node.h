@@ -17,6 +17,8 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "batch/batcher.h"
+#include "cluster/discovery.h"
+#include "cluster/membership.h"
 #include "config/config.h"
 #include "http/server.h"
 #include "io/file_lock.h"
@@ -139,6 +141,8 @@ class Node {
   std::unique_ptr<wal::BatchQueue> queue_;
   std::unique_ptr<upload::UploadPool> uploads_;
   std::unique_ptr<batch::Batcher> batcher_;
+  std::unique_ptr<cluster::Membership> membership_;
+  std::unique_ptr<cluster::Discovery> discovery_;
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
   std::unique_ptr<JobThread> jobs_;
   std::unique_ptr<AdminHandlers> admin_handlers_;

@@ -99,6 +99,20 @@ json DiskClassesJson(const std::array<wal::DiskUsage, wal::kDiskClasses>& usage)
   return classes;
 }
 
+json ClusterJson(const cluster::Membership& membership) {
+  const auto set = membership.Snapshot();
+  const cluster::Member* leader = set->Leader();
+  json members = json::array();
+  for (const cluster::Member& member : set->members()) {
+    members.push_back(
+        {{"name", member.name}, {"address", member.address}, {"ready", member.ready}});
+  }
+  return {{"self", membership.self()},
+          {"leader", leader == nullptr ? json() : json(leader->name)},
+          {"changes", membership.changes()},
+          {"members", std::move(members)}};
+}
+
 }  // namespace
 
 std::string Node::StatusJson() const {
@@ -124,6 +138,7 @@ std::string Node::StatusJson() const {
                         {"file_bytes", totals.file_bytes}};
   status["batches"] = BatchesJson(queue_->Snapshot(kMaxListed));
   status["sinks"] = SinksJson(uploads_->SinkStatuses());
+  status["cluster"] = ClusterJson(*membership_);
   status["quarantine"] = {{"files", quarantine_->files()},
                           {"bytes", quarantine_->bytes()},
                           {"max_bytes", quarantine_->max_bytes()},
