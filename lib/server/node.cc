@@ -125,7 +125,7 @@ Status Node::OpenStorage() {
   FOREBAY_RETURN_IF_ERROR(ledger_->Load());
   FOREBAY_ASSIGN_OR_RETURN(
       wal_, wal::Wal::Open(options, *storage_fs_, clock_, *series_, *tables_, *store_, *quarantine_,
-                           *replay_, ledger_.get(), disk_budget_.get()));
+                           *replay_, {ledger_.get(), nullptr, disk_budget_.get()}));
   return {};
 }
 

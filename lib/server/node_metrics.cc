@@ -170,11 +170,13 @@ std::vector<Sample> Node::RowSamples() const {
           {{{"database", database}, {"side", side}, {"state", state}}, static_cast<double>(count)});
     };
     add("in", "received", rows.received);
+    add("in", "from_peers", rows.from_peers);
     add("in", "recovered", rows.recovered);
     add("out", "deduplicated", rows.deduplicated);
     add("out", "dropped", rows.dropped);
     add("out", "refused", rows.refused);
     add("out", "uploaded", rows.uploaded);
+    add("out", "transferred", rows.transferred);
     add("out", "pending", rows.pending());
     add("out", "quarantined", rows.quarantined);
     add("out", "dead_lettered", rows.dead_lettered);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -82,6 +83,19 @@ void Generation::AppendText(uint32_t shard_number, const TextRows& rows) {
   CountMemory(rows.text.size() + rows.row_ends.size() * sizeof(size_t));
 }
 
+void Generation::AppendPeerSegment(uint32_t shard_number, PeerSegment segment) {
+  const uint64_t bytes = segment.bytes.capacity() + segment.blocks.capacity() * sizeof(PeerBlock);
+  std::string key = SegmentKey(segment.name);
+  {
+    Shard& shard = *shards_[shard_number % shards_.size()];
+    MutexLock lock(shard.mutex);
+    PeerColumn& column = shard.peers[std::move(key)];
+    if (column.segments.empty()) column.name = segment.name;
+    column.segments.push_back(std::move(segment));
+  }
+  CountMemory(bytes);
+}
+
 GenerationContents Generation::Take() {
   FOREBAY_CHECK(drained());
   GenerationContents contents;
@@ -96,6 +110,13 @@ GenerationContents Generation::Take() {
       for (const size_t end : column.row_ends) merged.row_ends.push_back(base + end);
     }
     shard->texts.clear();
+    for (auto& [key, column] : shard->peers) {
+      PeerColumn& merged = contents.peers[key];
+      if (merged.segments.empty()) merged.name = column.name;
+      std::move(column.segments.begin(), column.segments.end(),
+                std::back_inserter(merged.segments));
+    }
+    shard->peers.clear();
   }
   return contents;
 }
@@ -105,6 +126,7 @@ void Generation::Restore(GenerationContents contents) {
   MutexLock lock(shard.mutex);
   shard.chunks = std::move(contents.chunks);
   shard.texts = std::move(contents.texts);
+  shard.peers = std::move(contents.peers);
 }
 
 void Generation::Discard() {
@@ -113,6 +135,7 @@ void Generation::Discard() {
     for (auto& chunk : shard->chunks) pool_.Give(std::move(chunk));
     shard->chunks.clear();
     shard->texts.clear();
+    shard->peers.clear();
   }
   pool_.SubtractBytes(memory_bytes_.exchange(0));
   samples_.store(0);
@@ -140,6 +163,10 @@ void GenerationLease::Append(uint32_t shard, const SampleColumns& samples) {
 
 void GenerationLease::AppendText(uint32_t shard, const TextRows& rows) {
   generation_->AppendText(shard, rows);
+}
+
+void GenerationLease::AppendPeerSegment(uint32_t shard, PeerSegment segment) {
+  generation_->AppendPeerSegment(shard, std::move(segment));
 }
 
 void GenerationLease::Release() {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,10 +61,19 @@ struct TextColumn {
   std::vector<size_t> row_ends;  // offset behind each row's line feed: rows may hold line feeds
 };
 
+// What peers handed over of one table.
+struct PeerColumn {
+  SegmentName name;  // of the table; the id is the first segment's
+  std::vector<PeerSegment> segments;
+};
+
 // What a generation held, taken out of it by the sealer.
 struct GenerationContents {
   std::vector<std::unique_ptr<SampleChunk>> chunks;
   std::unordered_map<table::TableId, TextColumn> texts;
+  std::map<std::string, PeerColumn> peers;  // by SegmentKey
+
+  bool empty() const { return chunks.empty() && texts.empty() && peers.empty(); }
 };
 
 class Generation {
@@ -90,6 +100,7 @@ class Generation {
 
   void Append(uint32_t shard, const SampleColumns& samples);
   void AppendText(uint32_t shard, const TextRows& rows);
+  void AppendPeerSegment(uint32_t shard, PeerSegment segment);
   uint64_t samples() const { return samples_.load(std::memory_order_relaxed); }
   uint64_t memory_bytes() const { return memory_bytes_.load(std::memory_order_relaxed); }
 
@@ -114,6 +125,7 @@ class Generation {
     Mutex mutex;
     std::vector<std::unique_ptr<SampleChunk>> chunks GUARDED_BY(mutex);
     std::unordered_map<table::TableId, TextColumn> texts GUARDED_BY(mutex);
+    std::map<std::string, PeerColumn> peers GUARDED_BY(mutex);
   };
 
   void CountMemory(uint64_t bytes);

@@ -40,6 +40,7 @@ inline constexpr uint8_t kFirstOfGroup = 1;  // flag: the record begins a write
 enum class RecordKind : uint8_t {
   kRemoteWrite1 = 1,  // snappy of prometheus.WriteRequest
   kRemoteWrite2 = 2,  // snappy of io.prometheus.write.v2.Request
+  kPeerSegment = 3,   // a segment that a peer handed over; tenant: DescribePeerSegment
   kAbandoned = 255,   // rows of u64 generation id, u64 bytes: see AbandonedJournal
 };
 

@@ -284,6 +284,7 @@ Result<std::optional<JournalReader::Head>> JournalReader::NextHead() {
   if (!found) return std::nullopt;
   const Header header(window_.data() + (record_offset_ - window_offset_));
   return Head{(header.flags & kFirstOfGroup) != 0,
+              static_cast<RecordKind>(header.kind),
               header.identity,
               UnixMillis{header.received},
               header.outcome,

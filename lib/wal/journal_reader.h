@@ -44,6 +44,7 @@ class JournalReader {
   // A record's header that holds.
   struct Head {
     bool first_of_group = false;
+    RecordKind kind = RecordKind::kRemoteWrite1;
     RequestIdentity identity;
     UnixMillis received;
     RequestOutcome outcome;

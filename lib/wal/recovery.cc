@@ -115,13 +115,18 @@ uint64_t WalImpl::JournalLimit(uint64_t id) const {
 // of the last group only: those before it were synced as a whole. What cannot be read now is
 // entered by the replay.
 void WalImpl::EnterIdentities(const Generation& generation) {
-  if (parts_.ledger == nullptr || !parts_.ledger->enabled()) return;
+  const auto on = [](const RequestLedger* ledger) {
+    return ledger != nullptr && ledger->enabled();
+  };
+  if (!on(parts_.ledger) && !on(parts_.peer_ledger)) return;
   const Generation::Identity& identity = generation.identity();
   auto reader = JournalReader::Open(parts_.fs, identity.journal_path, {JournalLimit(identity.id)});
   if (!reader.ok()) return;
   const auto enter = [&](const JournalReader::Head& head) {
-    parts_.ledger->Recovered({head.identity, head.received, head.outcome},
-                             {identity.sequence, identity.id});
+    RequestLedger* ledger = LedgerOf(head.kind);
+    if (!on(ledger)) return;
+    ledger->Recovered({head.identity, head.received, head.outcome},
+                      {identity.sequence, identity.id});
   };
   Group group;
   const auto scan = [&]() -> Status {
@@ -151,8 +156,17 @@ void WalImpl::EnterIdentities(const Generation& generation) {
 // True when another generation has the request: an attempt whose commit failed, and was answered
 // so, may have reached the disk nevertheless, and its retry lies in a later journal.
 bool WalImpl::IsDuplicate(const ReplayedRecord& record, RequestLedger::Owner owner) const {
-  return parts_.ledger != nullptr &&
-         !parts_.ledger->MayReplay({record.identity, record.received, record.outcome}, owner);
+  const RequestLedger* ledger = LedgerOf(record.kind);
+  return ledger != nullptr &&
+         !ledger->MayReplay({record.identity, record.received, record.outcome}, owner);
+}
+
+// What a peer handed over needs nobody who understands requests.
+Status WalImpl::ReplayRecord(const ReplayedRecord& record, GenerationLease& lease) {
+  if (record.kind != RecordKind::kPeerSegment) return parts_.replay.Replay(record, lease);
+  FOREBAY_ASSIGN_OR_RETURN(PeerSegment segment, ParsePeerSegment(record.tenant, record.body));
+  lease.AppendPeerSegment(0, std::move(segment));
+  return {};
 }
 
 // Removes segments of uncommitted generations; raises newest_id to the highest id in use.
@@ -220,11 +234,11 @@ Result<WalImpl::ReplayCounts> WalImpl::ReplayRecords(JournalReader& reader, Gene
       ++counts.duplicates;
       continue;
     }
-    const Status replayed = parts_.replay.Replay(*record, lease);
+    const Status replayed = ReplayRecord(*record, lease);
     if (replayed.ok()) {
       ++counts.records;
-      if (parts_.ledger != nullptr) {
-        parts_.ledger->Recovered({record->identity, record->received, record->outcome}, owner);
+      if (RequestLedger* ledger = LedgerOf(record->kind); ledger != nullptr) {
+        ledger->Recovered({record->identity, record->received, record->outcome}, owner);
       }
       continue;
     }

@@ -18,6 +18,13 @@ void RowAccount::Arrived(std::string_view database, const ArrivedRows& rows) {
   counts.refused += rows.refused;
 }
 
+void RowAccount::ArrivedFromPeer(std::string_view database, uint64_t rows) {
+  MutexLock lock(mutex_);
+  RowCounts& counts = Of(database);
+  counts.from_peers += rows;
+  counts.unsealed += rows;
+}
+
 void RowAccount::Entered(std::string_view database, RowOrigin origin, uint64_t rows) {
   MutexLock lock(mutex_);
   RowCounts& counts = Of(database);
@@ -35,7 +42,17 @@ void RowAccount::Left(std::string_view database, RowFate fate, uint64_t rows) {
   MutexLock lock(mutex_);
   RowCounts& counts = Of(database);
   counts.sealed -= rows;
-  (fate == RowFate::kUploaded ? counts.uploaded : counts.dead_lettered) += rows;
+  switch (fate) {
+    case RowFate::kUploaded:
+      counts.uploaded += rows;
+      return;
+    case RowFate::kTransferred:
+      counts.transferred += rows;
+      return;
+    case RowFate::kDeadLettered:
+      counts.dead_lettered += rows;
+      return;
+  }
 }
 
 void RowAccount::Correct(std::string_view database, const Shortfall& shortfall) {

@@ -99,27 +99,55 @@ Result<std::vector<SegmentInfo>> Sealer::Seal(uint64_t generation_id, uint64_t s
   return segments;
 }
 
+// A table's samples, its text rows and what peers handed over of it share one segment: there is one
+// name for all.
 Result<std::vector<SegmentInfo>> Sealer::WriteAll(uint64_t generation_id,
                                                   const GenerationContents& contents) {
   std::vector<SegmentInfo> segments;
+  size_t peers_written = 0;
+  const auto write = [&](table::TableId table, TableParts parts) -> Status {
+    const auto peers = contents.peers.find(tables_.Get(table).key);
+    if (peers != contents.peers.end()) {
+      parts.peers = &peers->second;
+      ++peers_written;
+    }
+    parts.header_line = tables_.Get(table).schema.header_line();
+    FOREBAY_ASSIGN_OR_RETURN(auto segment, WriteSegment(NameOf(table, generation_id), parts));
+    segments.push_back(std::move(segment));
+    return {};
+  };
   const std::span<const Active> all(active_);
   for (size_t begin = 0; begin < all.size();) {
     size_t end = begin;
     while (end < all.size() && all[end].table == all[begin].table) ++end;
-    const table::TableId table = all[begin].table;
-    const auto text = contents.texts.find(table);
-    FOREBAY_ASSIGN_OR_RETURN(auto segment,
-                             WriteSegment(generation_id, table, all.subspan(begin, end - begin),
-                                          text == contents.texts.end() ? nullptr : &text->second));
-    segments.push_back(std::move(segment));
+    TableParts parts;
+    parts.series = all.subspan(begin, end - begin);
+    const auto text = contents.texts.find(all[begin].table);
+    if (text != contents.texts.end()) parts.text = &text->second;
+    FOREBAY_RETURN_IF_ERROR(write(all[begin].table, parts));
     begin = end;
   }
-  for (const auto& [table, column] : contents.texts) {
+  const auto has_samples = [this](table::TableId table) {
     const auto series = std::lower_bound(
         active_.begin(), active_.end(), table,
         [](const Active& active, table::TableId wanted) { return active.table < wanted; });
-    if (series != active_.end() && series->table == table) continue;  // written with its samples
-    FOREBAY_ASSIGN_OR_RETURN(auto segment, WriteSegment(generation_id, table, {}, &column));
+    return series != active_.end() && series->table == table;
+  };
+  for (const auto& [table, column] : contents.texts) {
+    if (has_samples(table)) continue;  // written with them
+    TableParts parts;
+    parts.text = &column;
+    FOREBAY_RETURN_IF_ERROR(write(table, parts));
+  }
+  if (peers_written == contents.peers.size()) return segments;
+  for (const auto& [key, column] : contents.peers) {
+    const auto table = tables_.Find(key);
+    if (table && (has_samples(*table) || contents.texts.contains(*table))) continue;
+    TableParts parts;
+    parts.peers = &column;
+    SegmentName name = column.name;
+    name.id = generation_id;
+    FOREBAY_ASSIGN_OR_RETURN(auto segment, WriteSegment(std::move(name), parts));
     segments.push_back(std::move(segment));
   }
   return segments;
@@ -130,9 +158,9 @@ SegmentName Sealer::NameOf(table::TableId table, uint64_t generation_id) const {
   return {info.database, info.name, info.schema.hash_text(), generation_id};
 }
 
-Result<Sealer::OpenSegment> Sealer::Open(table::TableId table, uint64_t generation_id) {
+Result<Sealer::OpenSegment> Sealer::Open(SegmentName name) {
   OpenSegment segment;
-  segment.info.name = NameOf(table, generation_id);
+  segment.info.name = std::move(name);
   segment.info.created = clock_.Now();
   FOREBAY_ASSIGN_OR_RETURN(segment.info.file_name, FormatSegmentName(segment.info.name));
   // Truncates: a failed attempt may have left the name.
@@ -157,14 +185,29 @@ Result<SegmentInfo> Sealer::Close(OpenSegment segment) {
   return std::move(info);
 }
 
-// A table's samples and text rows share its segment: there is one name for both.
-Result<SegmentInfo> Sealer::WriteSegment(uint64_t generation_id, table::TableId table,
-                                         std::span<const Active> series, const TextColumn* text) {
-  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(table, generation_id));
-  const std::string_view header_line = tables_.Get(table).schema.header_line();
-  if (!series.empty()) FOREBAY_RETURN_IF_ERROR(WriteSeries(series, header_line));
-  if (text != nullptr) FOREBAY_RETURN_IF_ERROR(WriteText(*text, header_line));
+Result<SegmentInfo> Sealer::WriteSegment(SegmentName name, const TableParts& parts) {
+  FOREBAY_ASSIGN_OR_RETURN(OpenSegment segment, Open(std::move(name)));
+  if (!parts.series.empty()) {
+    FOREBAY_RETURN_IF_ERROR(WriteSeries(parts.series, parts.header_line));
+  }
+  if (parts.peers != nullptr) {
+    FOREBAY_RETURN_IF_ERROR(WritePeers(*parts.peers));
+    segment.info.stays = true;
+  }
+  if (parts.text != nullptr) FOREBAY_RETURN_IF_ERROR(WriteText(*parts.text, parts.header_line));
   return Close(std::move(segment));
+}
+
+Status Sealer::WritePeers(const PeerColumn& column) {
+  writer_.MarkFromPeer();
+  for (const PeerSegment& segment : column.segments) {
+    const std::span<const char> bytes(segment.bytes);
+    for (const PeerBlock& block : segment.blocks) {
+      FOREBAY_RETURN_IF_ERROR(writer_.AppendEncoded(block.header, block.stats,
+                                                    bytes.subspan(block.offset, block.bytes)));
+    }
+  }
+  return {};
 }
 
 Status Sealer::WriteSeries(std::span<const Active> series, std::string_view header_line) {

@@ -46,6 +46,14 @@ class Sealer {
     int64_t series_id;
   };
 
+  // What of a table goes into one segment.
+  struct TableParts {
+    std::span<const Active> series;
+    const TextColumn* text = nullptr;
+    const PeerColumn* peers = nullptr;
+    std::string_view header_line;  // of series and text
+  };
+
   struct OpenSegment {
     SegmentInfo info;
     std::unique_ptr<io::File> file;
@@ -56,12 +64,12 @@ class Sealer {
   void Scatter(const GenerationContents& contents);
   Result<std::vector<SegmentInfo>> WriteAll(uint64_t generation_id,
                                             const GenerationContents& contents);
-  Result<SegmentInfo> WriteSegment(uint64_t generation_id, table::TableId table,
-                                   std::span<const Active> series, const TextColumn* text);
+  Result<SegmentInfo> WriteSegment(SegmentName name, const TableParts& parts);
+  Status WritePeers(const PeerColumn& column);
   Status WriteSeries(std::span<const Active> series, std::string_view header_line);
   Status WriteText(const TextColumn& column, std::string_view header_line);
   Status FlushBlock(std::string_view header_line);
-  Result<OpenSegment> Open(table::TableId table, uint64_t generation_id);
+  Result<OpenSegment> Open(SegmentName name);
   Result<SegmentInfo> Close(OpenSegment segment);
   Status Sync(const std::vector<SegmentInfo>& segments);
   void RemoveScrap(uint64_t generation_id);

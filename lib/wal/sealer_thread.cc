@@ -61,7 +61,7 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
     FOREBAY_RETURN_IF_ERROR(ReplayJournal(generation));
   }
   GenerationContents contents = generation->Take();
-  if (!generation->sealed && (!contents.chunks.empty() || !contents.texts.empty())) {
+  if (!generation->sealed && !contents.empty()) {
     Result<std::vector<SegmentInfo>> sealed =
         sealer_.Seal(generation->identity().id, generation->identity().sequence, contents);
     if (!sealed.ok()) {
@@ -95,9 +95,15 @@ Status WalImpl::SealOnce(const std::shared_ptr<Generation>& generation) {
 // The journal's identities must outlive it. A full volume does not keep the generation from its
 // commit: its segments are the way to free space, and a retry across a restart is the rarer loss.
 Status WalImpl::PersistIdentities(const Generation& generation) {
-  if (parts_.ledger == nullptr) return {};
+  for (RequestLedger* ledger : {parts_.ledger, parts_.peer_ledger}) {
+    if (ledger != nullptr) FOREBAY_RETURN_IF_ERROR(PersistLedger(*ledger, generation));
+  }
+  return {};
+}
+
+Status WalImpl::PersistLedger(RequestLedger& ledger, const Generation& generation) {
   const Generation::Identity& identity = generation.identity();
-  Status persisted = parts_.ledger->Persist({identity.sequence, identity.id});
+  Status persisted = ledger.Persist({identity.sequence, identity.id});
   if (persisted.ok() || persisted.error().code() != ErrorCode::kNoSpace) return persisted;
   LogError("no space for a ledger file: retries of its requests are known until the next start",
            {{"journal", identity.journal_path}, {"error", persisted.error().ToString()}});
@@ -136,8 +142,8 @@ Status WalImpl::RemoveJournal(Generation& generation) {
 
 void WalImpl::Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents) {
   const uint64_t sequence = generation->identity().sequence;
-  if (parts_.ledger != nullptr) {
-    parts_.ledger->Committed({sequence, generation->identity().id});
+  for (RequestLedger* ledger : {parts_.ledger, parts_.peer_ledger}) {
+    if (ledger != nullptr) ledger->Committed({sequence, generation->identity().id});
   }
   const size_t chunks = contents.chunks.size();
   for (auto& chunk : contents.chunks) pool_.Give(std::move(chunk));

@@ -65,13 +65,16 @@ struct SegmentSummary {
   uint64_t created_ms = 0;  // Unix ms, wall clock of the writer
   uint64_t frames_bytes =
       0;  // offset of the summary's frame: a summary found elsewhere is of another segment
+  bool from_peer = false;  // holds blocks that a peer handed over: it is not handed on
 
   bool has_timestamps() const { return min_timestamp <= max_timestamp; }
 };
 
 // The summary frame has one size, so that readers find it at the end of the file: the value is
-// rows, row bytes, min, max (8 bytes each), blocks (4), created, frames bytes (8 each), all big
-// endian; the S2 block is one literal.
+// rows, row bytes, min, max (8 bytes each), blocks (4), flags (2), created (6), frames bytes (8),
+// all big endian; the S2 block is one literal.
+inline constexpr uint16_t kSummaryFromPeer = 1;  // flag
+inline constexpr int kSummaryCreatedBits = 48;
 inline constexpr size_t kSummaryValueBytes = 52;
 inline constexpr size_t kSummaryDecodedBytes = kBlockHeaderBytes + kSummaryValueBytes;
 inline constexpr size_t kSummaryFrameBytes = kFrameHeaderBytes + 2 + kSummaryDecodedBytes;

@@ -62,13 +62,15 @@ BlockHeader TakeHeader(std::span<const char>& decoded) {
 
 SegmentSummary ParseSummary(std::span<const char> value) {
   const char* at = value.data();
+  const auto flags_and_created = LoadBigEndian<uint64_t>(at + 36);
   return {.rows = LoadBigEndian<uint64_t>(at),
           .row_bytes = LoadBigEndian<uint64_t>(at + 8),
           .min_timestamp = LoadBigEndian<int64_t>(at + 16),
           .max_timestamp = LoadBigEndian<int64_t>(at + 24),
           .blocks = LoadBigEndian<uint32_t>(at + 32),
-          .created_ms = LoadBigEndian<uint64_t>(at + 36),
-          .frames_bytes = LoadBigEndian<uint64_t>(at + 44)};
+          .created_ms = flags_and_created & ((uint64_t{1} << kSummaryCreatedBits) - 1),
+          .frames_bytes = LoadBigEndian<uint64_t>(at + 44),
+          .from_peer = (flags_and_created >> kSummaryCreatedBits & kSummaryFromPeer) != 0};
 }
 
 Error NotASegment(const std::string& path) {

@@ -8,27 +8,10 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "wal/flake_id.h"
-#include "wal/internal/varint.h"
+#include "wal/internal/peek_rows.h"
 #include "wal/segment_reader.h"
 
 namespace forebay::wal {
-namespace {
-
-// What a block of a segment without a summary holds: of text its length, of series the second field
-// of the payload (docs/format/wal.md, "Series blocks"). Times are not looked for.
-BlockStats PeekRows(const BlockHeader& header, std::span<const char> value, uint32_t value_bytes) {
-  BlockStats stats;
-  stats.row_bytes = value_bytes;
-  if (header.version != kBlockVersionSeries) return stats;
-  internal::Cursor cursor(std::string_view(value.data(), value.size()));
-  (void)cursor.Byte();
-  const uint64_t row_bytes = cursor.Varint();
-  if (cursor.ok()) stats.row_bytes = row_bytes;
-  return stats;
-}
-
-}  // namespace
-
 SegmentLease::SegmentLease(SegmentLease&& other) noexcept
     : store_(std::exchange(other.store_, nullptr)),
       info_(std::move(other.info_)),
@@ -85,8 +68,9 @@ Result<SegmentInfo> SegmentStore::Inspect(const SegmentName& name,
   Result<std::optional<SegmentSummary>> summary = ReadSummary(fs_, path);
   // A file with a damaged magic may hold good blocks: the scan says.
   if (!summary.ok() && summary.error().code() != ErrorCode::kCorruption) return summary.error();
-  if (!summary.ok() || !*summary) {
-    FOREBAY_ASSIGN_OR_RETURN(summary, ScanSummary(fs_, path, PeekRows));
+  const bool ours = summary.ok() && summary->has_value();
+  if (!ours) {
+    FOREBAY_ASSIGN_OR_RETURN(summary, ScanSummary(fs_, path, internal::PeekRows));
   }
   const SegmentSummary& found = **summary;
   SegmentInfo info;
@@ -95,6 +79,8 @@ Result<SegmentInfo> SegmentStore::Inspect(const SegmentName& name,
   info.file_bytes = entry.size;
   info.rows = found.rows;
   info.row_bytes = found.row_bytes;
+  // Who wrote it is not known then, so it goes no further.
+  info.stays = !ours || found.from_peer;
   if (found.has_timestamps()) {
     info.min_timestamp = found.min_timestamp;
     info.max_timestamp = found.max_timestamp;
@@ -200,12 +186,12 @@ void SegmentStore::Forget(SegmentLease& lease, RowFate fate) {
   changed_.NotifyAll();
 }
 
-Status SegmentStore::DeleteSegments(std::span<SegmentLease> leases) {
+Status SegmentStore::DeleteSegments(std::span<SegmentLease> leases, RowFate fate) {
   for (SegmentLease& lease : leases) {
     if (!lease) continue;
     Status removed = fs_.Remove(lease.path());
     if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
-    Forget(lease, RowFate::kUploaded);
+    Forget(lease, fate);
   }
   return fs_.SyncDirectory(directory_);
 }
@@ -220,6 +206,12 @@ Status SegmentStore::MoveSegments(std::span<SegmentLease> leases, const std::str
   // The new place first: a crash between the two leaves both names, never none.
   FOREBAY_RETURN_IF_ERROR(fs_.SyncDirectory(directory));
   return fs_.SyncDirectory(directory_);
+}
+
+void SegmentStore::KeepHere(const SegmentLease& lease) {
+  MutexLock lock(mutex_);
+  const auto entry = segments_.find(lease.info_.file_name);
+  if (entry != segments_.end()) entry->second.info.stays = true;
 }
 
 StoreTotals SegmentStore::Totals() const {

@@ -33,6 +33,8 @@ struct SegmentInfo {
   int64_t max_timestamp = 0;
   UnixMillis created;         // sealed at, wall clock
   MonotonicTime known_since;  // for ages: sealed or found at start by this process
+  // Uploaded by this node whoever owns its table: it came from a peer, or a peer would not have it.
+  bool stays = false;
 };
 
 class SegmentStore;
@@ -89,15 +91,19 @@ class SegmentStore {
   std::vector<TableBacklog> Backlog() const EXCLUDES(mutex_);
   // Errors: kNotFound (gone), kFailedPrecondition (somebody else has it).
   Result<SegmentLease> Take(const std::string& file_name) EXCLUDES(mutex_);
-  // Removes the files and makes that durable: their rows count as uploaded. A lease whose file is
+  // Removes the files and makes that durable: their rows count as `fate`. A lease whose file is
   // gone comes back empty; after an error the caller calls again with the same leases, also when
   // all are empty: the removals may not be durable yet. Empty leases are skipped. Durable: when it
   // returns OK.
-  Status DeleteSegments(std::span<SegmentLease> leases) EXCLUDES(mutex_);
+  Status DeleteSegments(std::span<SegmentLease> leases, RowFate fate = RowFate::kUploaded)
+      EXCLUDES(mutex_);
   // As DeleteSegments, but the files go to `directory`, on the same volume, under their names, and
   // their rows count as dead-lettered.
   Status MoveSegments(std::span<SegmentLease> leases, const std::string& directory)
       EXCLUDES(mutex_);
+
+  // Sets SegmentInfo::stays, for as long as the process lives.
+  void KeepHere(const SegmentLease& lease) EXCLUDES(mutex_);
 
   StoreTotals Totals() const EXCLUDES(mutex_);
   // When the oldest segment was sealed, leased ones too; nullopt when there is none.

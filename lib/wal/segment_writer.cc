@@ -54,7 +54,8 @@ void SegmentWriter::Reset(io::File& file, UnixMillis created) {
   file_ = &file;
   failed_ = false;
   summary_ = SegmentSummary{};
-  summary_.created_ms = static_cast<uint64_t>(std::max<int64_t>(created.value, 0));
+  summary_.created_ms = static_cast<uint64_t>(
+      std::clamp<int64_t>(created.value, 0, (int64_t{1} << kSummaryCreatedBits) - 1));
   summary_.frames_bytes = kSegmentMagic.size();
   buffer_.clear();
   buffer_.Append(kSegmentMagic);
@@ -142,7 +143,8 @@ Result<SegmentSummary> SegmentWriter::Finish() {
   at = StoreBigEndian(at, summary_.min_timestamp);
   at = StoreBigEndian(at, summary_.max_timestamp);
   at = StoreBigEndian(at, summary_.blocks);
-  at = StoreBigEndian(at, summary_.created_ms);
+  const uint64_t flags = summary_.from_peer ? kSummaryFromPeer : 0;
+  at = StoreBigEndian(at, flags << kSummaryCreatedBits | summary_.created_ms);
   at = StoreBigEndian(at, summary_.frames_bytes);
   FOREBAY_CHECK(at == frame + kSummaryFrameBytes);
   StoreFrameHeader(frame, kSummaryFrameBytes - kFrameHeaderBytes);

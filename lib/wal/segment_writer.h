@@ -28,6 +28,9 @@ class SegmentWriter {
   // Begins a segment at the start of `file`, which is empty and outlives the writing.
   void Reset(io::File& file, UnixMillis created);
 
+  // The segment holds blocks that a peer handed over: its summary says so. After Reset.
+  void MarkFromPeer() { summary_.from_peer = true; }
+
   // Compresses and frames one block. `stats` are of its rows, header.row_count of them.
   // Errors: kInvalidArgument when the block is above kMaxBlockDecoded or kMaxBlockCompressed
   // (nothing is written, the writer goes on); those of the file.

@@ -24,9 +24,10 @@ Result<std::unique_ptr<Wal>> Wal::Open(const WalOptions& options, io::FileSystem
                                        const Clock& clock, table::SeriesTable& series,
                                        const table::TableRegistry& tables, SegmentStore& store,
                                        Quarantine& quarantine, ReplayHandler& replay,
-                                       RequestLedger* ledger, DiskBudget* disk) {
+                                       const WalExtras& extras) {
   auto wal = std::make_unique<WalImpl>(
-      options, WalImpl::Parts{fs, clock, series, tables, store, quarantine, replay, ledger, disk});
+      options, WalImpl::Parts{fs, clock, series, tables, store, quarantine, replay, extras.ledger,
+                              extras.peer_ledger, extras.disk});
   FOREBAY_RETURN_IF_ERROR(wal->Start());
   return Result<std::unique_ptr<Wal>>(std::move(wal));
 }

@@ -31,6 +31,7 @@
 #include "table/table_registry.h"
 #include "wal/disk_budget.h"
 #include "wal/journal_format.h"
+#include "wal/peer_segment.h"
 #include "wal/quarantine.h"
 #include "wal/request_ledger.h"
 #include "wal/segment_store.h"
@@ -70,6 +71,8 @@ class GenerationLease {
   // contended.
   void Append(uint32_t shard, const SampleColumns& samples);
   void AppendText(uint32_t shard, const TextRows& rows);
+  // Takes a peer's segment over: its blocks go to the segment of its table as they are.
+  void AppendPeerSegment(uint32_t shard, PeerSegment segment);
   void Release();
 
  private:
@@ -129,6 +132,15 @@ struct WalOptions {
   uint32_t host_id = 0;  // 10 bits of the flake ids
 };
 
+// What a Wal may have beside. Ledgers are loaded; they learn what the journals of the earlier run
+// hold before Open returns.
+struct WalExtras {
+  RequestLedger* ledger = nullptr;       // of clients' requests
+  RequestLedger* peer_ledger = nullptr;  // of records of kind kPeerSegment
+  DiskBudget* disk = nullptr;  // asked before requests are let in, kept up to date by the journal
+                               // thread; null: no bound
+};
+
 struct WalStats {
   uint64_t open_generation_samples = 0;
   uint64_t open_generation_bytes = 0;  // memory of its columns
@@ -163,15 +175,12 @@ class Wal {
  public:
   // Creates the directories, drops scrap, loads sealed segments into `store`, begins a journal.
   // Journals of an earlier run are replayed in the background. The caller holds the lock of
-  // storage.dir (io/file_lock.h); all references outlive the Wal. disk: asked before requests are
-  // let in, kept up to date by the journal thread; null: no bound. ledger: loaded; learns what the
-  // journals of the earlier run hold before Open returns; null: there is none. Errors: io.
+  // storage.dir (io/file_lock.h); all references outlive the Wal. Errors: io.
   static Result<std::unique_ptr<Wal>> Open(const WalOptions& options, io::FileSystem& fs,
                                            const Clock& clock, table::SeriesTable& series,
                                            const table::TableRegistry& tables, SegmentStore& store,
                                            Quarantine& quarantine, ReplayHandler& replay,
-                                           RequestLedger* ledger = nullptr,
-                                           DiskBudget* disk = nullptr);
+                                           const WalExtras& extras = {});
   virtual ~Wal() = default;
 
   // Joins the open generation. Errors, all kUnavailable: stopping; memory budget spent; disk above

@@ -18,8 +18,8 @@ namespace forebay::walctl {
 namespace {
 
 constexpr std::string_view kDeadLetters = "dlq";
-constexpr std::array<std::string_view, 6> kFolders{"journal", "segments",   "batches",
-                                                   "ledger",  "quarantine", kDeadLetters};
+constexpr std::array<std::string_view, 7> kFolders{
+    "peer-ledger", "journal", "segments", "batches", "ledger", "quarantine", kDeadLetters};
 constexpr std::string_view kManifestSuffix = ".batch";
 
 bool EndsWith(std::string_view text, std::string_view end) {

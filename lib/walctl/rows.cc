@@ -200,6 +200,8 @@ std::string_view KindName(wal::RecordKind kind) {
       return "abandoned";  // the reader keeps these to itself
     case wal::RecordKind::kRemoteWrite2:
       return "remote-write-2.0";
+    case wal::RecordKind::kPeerSegment:
+      return "peer-segment";
   }
   return "";
 }

@@ -99,8 +99,11 @@ class WalHarness final : public wal::ReplayHandler {
     ledger_options.max_entries = 100'000;
     ledger_ = std::make_unique<wal::RequestLedger>(fs, clock_, ledger_options);
     FOREBAY_RETURN_IF_ERROR(ledger_->Load());
+    ledger_options.directory = "data/peer-ledger";
+    peer_ledger_ = std::make_unique<wal::RequestLedger>(fs, clock_, ledger_options);
+    FOREBAY_RETURN_IF_ERROR(peer_ledger_->Load());
     auto opened = wal::Wal::Open(options_, fs, clock_, *series_, *registry_, *store_, *quarantine_,
-                                 *this, ledger_.get(), disk_.get());
+                                 *this, {ledger_.get(), peer_ledger_.get(), disk_.get()});
     if (!opened.ok()) return Error(opened.error());
     wal_ = std::move(*opened);
     return {};
@@ -144,6 +147,37 @@ class WalHarness final : public wal::ReplayHandler {
     }
     return fates;
   }
+  // As the receiver of a transfer does; kAlreadyExists when the ledger knows the segment.
+  Status HandOver(wal::PeerSegment segment) {
+    if (auto bad = wal::CheckBlocks(segment)) return Error(ErrorCode::kCorruption, bad->reason);
+    const std::string description = wal::DescribePeerSegment(segment);
+    wal::PendingRecord record;
+    record.kind = wal::RecordKind::kPeerSegment;
+    record.identity = wal::IdentityOf({"transfer", description, "", 3, segment.bytes});
+    if (peer_ledger_->Begin(record.identity).state != wal::RequestLedger::State::kNew) {
+      return Error(ErrorCode::kAlreadyExists, "known");
+    }
+    FOREBAY_ASSIGN_OR_RETURN(auto lease, wal_->Enter());
+    std::promise<void> committed;
+    record.received = clock_.Now();
+    record.tenant = description;
+    record.body = segment.bytes;
+    record.context = &committed;
+    record.done = [](wal::PendingRecord* done) {
+      static_cast<std::promise<void>*>(done->context)->set_value();
+    };
+    wal_->Commit(lease, &record);
+    committed.get_future().wait();
+    if (!record.status.ok()) {
+      peer_ledger_->Abort(record.identity);
+      return record.status;
+    }
+    store_->rows().ArrivedFromPeer(segment.name.database, segment.rows);
+    lease.AppendPeerSegment(0, std::move(segment));
+    peer_ledger_->Finish({record.identity, record.received, record.outcome}, lease.sequence());
+    return {};
+  }
+
   Status WriteOnce(const std::vector<TestSample>& samples) {
     return WriteOnce(std::vector<Request>{{samples, {}}}).front();
   }
@@ -306,6 +340,7 @@ class WalHarness final : public wal::ReplayHandler {
   std::unique_ptr<wal::Quarantine> quarantine_;
   std::chrono::milliseconds ledger_window_{0};
   std::unique_ptr<wal::RequestLedger> ledger_;
+  std::unique_ptr<wal::RequestLedger> peer_ledger_;
   std::unique_ptr<wal::Wal> wal_;
 };
 

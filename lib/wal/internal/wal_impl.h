@@ -32,8 +32,9 @@ class WalImpl final : public Wal {
     SegmentStore& store;
     Quarantine& quarantine;
     ReplayHandler& replay;
-    RequestLedger* ledger;  // null: none
-    DiskBudget* disk;       // null: no bound
+    RequestLedger* ledger;       // null: none
+    RequestLedger* peer_ledger;  // null: none
+    DiskBudget* disk;            // null: no bound
   };
 
   WalImpl(const WalOptions& options, const Parts& parts);
@@ -76,7 +77,11 @@ class WalImpl final : public Wal {
                                      uint64_t id);
   Status PutWholeAside(const Generation& generation);
   Status KeepDamage(class JournalReader& reader, uint64_t id);
+  RequestLedger* LedgerOf(RecordKind kind) const {
+    return kind == RecordKind::kPeerSegment ? parts_.peer_ledger : parts_.ledger;
+  }
   bool IsDuplicate(const ReplayedRecord& record, RequestLedger::Owner owner) const;
+  Status ReplayRecord(const ReplayedRecord& record, GenerationLease& lease);
   Status PutAside(const std::string& name, std::string_view bytes, std::string_view reason);
 
   // journal_thread.cc
@@ -105,6 +110,7 @@ class WalImpl final : public Wal {
   std::shared_ptr<Generation> WaitForDrained();
   Status SealOnce(const std::shared_ptr<Generation>& generation);
   Status PersistIdentities(const Generation& generation);
+  Status PersistLedger(RequestLedger& ledger, const Generation& generation);
   Status RemoveJournal(Generation& generation);
   bool Recyclable(const Generation& generation) const;
   void Finish(const std::shared_ptr<Generation>& generation, GenerationContents contents);

@@ -6,7 +6,8 @@ import time
 
 FAMILY = "forebay_conservation_rows"
 RECEIVED = [f"forebay_receive_received_{kind}_total" for kind in ("samples", "histograms", "exemplars", "metadata")]
-NAMES = ("in", "received", "recovered", "out", "deduplicated", "dropped", "refused", "uploaded", "pending", "quarantined",
+NAMES = ("in", "received", "from_peers", "recovered", "out", "deduplicated", "dropped", "refused", "uploaded", "transferred",
+         "pending", "quarantined",
          "dead_lettered")
 
 

@@ -80,7 +80,7 @@ class HandlerNode {
                                     config.idempotency.max_entries});
     REQUIRE(ledger->Load().ok());
     real_wal = Must(wal::Wal::Open(options, fs, clock, series, tables, *store, *quarantine, *replay,
-                                   ledger.get()));
+                                   {ledger.get()}));
     wal = std::make_unique<FailingWal>(*real_wal);
     RemoteWriteHandler::Options handler_options;
     handler_options.max_body = config.http.max_body;
