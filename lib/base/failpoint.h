@@ -9,7 +9,7 @@
 namespace forebay {
 
 // Every name there is; a test walks through them.
-inline constexpr std::array<std::string_view, 18> kFailpoints = {
+inline constexpr std::array<std::string_view, 23> kFailpoints = {
     "acknowledge.before_write",   // the group is gathered
     "acknowledge.before_sync",    // written, not synced
     "acknowledge.before_wake",    // durable, nobody told
@@ -28,6 +28,12 @@ inline constexpr std::array<std::string_view, 18> kFailpoints = {
     "replay.before_record",       // a record is about to be replayed
     "replay.before_seal",         // all records replayed
     "shutdown.before_seal",       // SIGTERM, requests are through
+    // Between nodes.
+    "transfer.before_commit",   // a peer's segment is checked, not queued for the journal
+    "transfer.before_answer",   // it is durable and in the generation, its sender not told
+    "transfer.after_manifest",  // the sender has noted durably whom it gives segments, none is sent
+    "transfer.after_answer",    // the peer has them, the sender still has them too
+    "transfer.after_delete",    // the sender's segments are gone, the manifest is there
 };
 
 namespace internal {

@@ -50,9 +50,10 @@ struct Listen {
   std::string ingest =
       "127.0.0.1:9090";  // host:port; host empty or 0.0.0.0 or [::] for all; port 0: any
   std::string admin = "127.0.0.1:9091";
-  Tls tls;          // of the ingest port
-  Auth auth;        // of the ingest port
-  Tls admin_tls;    // of the admin port
+  std::string transfer = "127.0.0.1:9092";  // only with cluster.discovery
+  Tls tls;                                  // of the ingest port
+  Auth auth;                                // of the ingest port
+  Tls admin_tls;                            // of the admin port
   Auth admin_auth;  // of the admin port; /livez, /readyz and /startupz stay open
 };
 
@@ -207,6 +208,29 @@ struct ClusterKubernetes {
   std::string namespace_file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 };
 
+// Of the transfer port and of the calls to peers. Files are read again when they change.
+struct TransferTls {
+  std::string cert_file;                   // PEM; empty: plain text
+  std::string key_file;                    // PEM
+  std::string ca_file;                     // PEM; who signed the certificates of the peers
+  std::string server_name;                 // that peers' certificates are for; empty: the host
+  bool require_client_certificate = true;  // peers that call must present one
+  bool enabled() const { return !cert_file.empty(); }
+};
+
+// How segments get to the owners of their tables.
+struct Transfer {
+  bool enabled = true;                                 // false: every node uploads what it received
+  milliseconds max_age = minutes(3);                   // older segments are uploaded by the node
+  uint32_t workers = 4;                                // calls to peers at the same time
+  ByteCount max_batch = MiB(8);                        // of one call
+  milliseconds timeout = minutes(2);                   // of one call
+  milliseconds unhealthy_for = minutes(1);             // nothing is given to a peer that failed
+  milliseconds doubt_timeout = std::chrono::hours(1);  // a peer does not say what it has
+  ByteCount max_in_flight = MiB(128);  // of segments being received; more wait or go back
+  milliseconds ledger_window = std::chrono::hours(24);  // segments are known when they come again
+};
+
 // The other nodes, and how they are found.
 struct Cluster {
   std::string member;                  // name of this node; empty: the host's, in a pod the pod's
@@ -214,6 +238,9 @@ struct Cluster {
   std::vector<ClusterMember> members;  // static
   ClusterDns dns;
   ClusterKubernetes kubernetes;
+  Transfer transfer;
+  TransferTls transfer_tls;
+  bool enabled() const { return discovery != "none"; }
 };
 
 struct Log {

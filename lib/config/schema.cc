@@ -93,6 +93,9 @@ const Field kListenFields[] = {
                          "interfaces. Port 0: any free one."),
     Key<&Listen::admin>("admin",
                         "Address `host:port` of metrics, health, status and `/-/` commands."),
+    Key<&Listen::transfer>("transfer",
+                           "Address `host:port` where peers hand over segments. Served only with "
+                           "`cluster.discovery`."),
     Key<&Listen::tls>("tls", "TLS of the ingest port.", {.schema = &kTls}),
     Key<&Listen::auth>("auth", "Who may write. Both files empty: everyone.", {.schema = &kAuth}),
     Key<&Listen::admin_tls>("admin_tls", "TLS of the admin port.", {.schema = &kTls}),
@@ -386,6 +389,55 @@ const Field kClusterKubernetesFields[] = {
 };
 const StructSchema kClusterKubernetes{kClusterKubernetesFields};
 
+const Field kTransferFields[] = {
+    Key<&Transfer::enabled>("enabled",
+                            "Give small segments to the owner of their table, so that batches "
+                            "grow. `false`: every node uploads what it received."),
+    Key<&Transfer::max_age>("max_age", "Older segments are uploaded by the node that has them.",
+                            {.max = kDay}),
+    Key<&Transfer::workers>("workers", "Calls to peers at the same time.", {.min = 1, .max = 64}),
+    Key<&Transfer::max_batch>("max_batch",
+                              "Bytes of the segments of one call. A larger segment goes alone, "
+                              "above 64 MiB it is uploaded.",
+                              {.min = 1 << 10, .max = 1 << 30}),
+    Key<&Transfer::timeout>("timeout", "Time of one call.", {.min = 100, .max = 600'000}),
+    Key<&Transfer::unhealthy_for>(
+        "unhealthy_for",
+        "So long a peer is given nothing after a call to it failed; its tables "
+        "are uploaded here meanwhile.",
+        {.max = kDay}),
+    Key<&Transfer::doubt_timeout>(
+        "doubt_timeout",
+        "A call that ended without an answer leaves open whether the peer has the rows: they wait "
+        "until it says so. After this time they are uploaded, and may be there twice.",
+        {.max = kDay}),
+    Key<&Transfer::max_in_flight>("max_in_flight",
+                                  "Bytes of segments that are being received and journaled. Above "
+                                  "it they wait, then they go back.",
+                                  {.min = 1 << 20, .max = 1ULL << 40}),
+    Key<&Transfer::ledger_window>("ledger_window",
+                                  "So long a segment of a peer is known when it comes again. Above "
+                                  "`doubt_timeout` of all peers.",
+                                  {.min = 1000, .max = 30 * kDay}),
+};
+const StructSchema kTransfer{kTransferFields};
+
+const Field kTransferTlsFields[] = {
+    Key<&TransferTls::cert_file>(
+        "cert_file",
+        "PEM file of the certificate. Empty: plain text. Files are read again when "
+        "they change."),
+    Key<&TransferTls::key_file>("key_file", "PEM file of its key."),
+    Key<&TransferTls::ca_file>("ca_file", "PEM file of who signed the certificates of the peers."),
+    Key<&TransferTls::server_name>(
+        "server_name",
+        "Name that the peers' certificates are for. Empty: the host of a peer's "
+        "address."),
+    Key<&TransferTls::require_client_certificate>("require_client_certificate",
+                                                  "Peers that call must present a certificate."),
+};
+const StructSchema kTransferTls{kTransferTlsFields};
+
 const Field kClusterFields[] = {
     Key<&Cluster::member>("member",
                           "Name of this node among the members. Empty: the host's name, which in a "
@@ -400,6 +452,10 @@ const Field kClusterFields[] = {
     Key<&Cluster::dns>("dns", "Discovery by DNS.", {.schema = &kClusterDns}),
     Key<&Cluster::kubernetes>("kubernetes", "Discovery by the Kubernetes API.",
                               {.schema = &kClusterKubernetes}),
+    Key<&Cluster::transfer>("transfer", "How segments get to the owners of their tables.",
+                            {.schema = &kTransfer}),
+    Key<&Cluster::transfer_tls>("transfer_tls", "TLS between the nodes.",
+                                {.schema = &kTransferTls}),
 };
 const StructSchema kCluster{kClusterFields};
 
@@ -427,8 +483,8 @@ const Field kRootFields[] = {
                           "rate: 429.",
                           {.schema = &kTenants, .reloadable = true}),
     Key<&Config::cluster>("cluster",
-                          "The other nodes, and how they are found. Members, leader and owners are "
-                          "shown in status and metrics; every node uploads what it received.",
+                          "The other nodes, and how they are found. Each table has an owner among "
+                          "the ready ones: small segments are given to it.",
                           {.schema = &kCluster}),
     Key<&Config::log>("log", "The log on standard error.", {.schema = &kLog, .reloadable = true}),
     Key<&Config::databases>("databases",

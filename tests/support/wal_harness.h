@@ -224,6 +224,7 @@ class WalHarness final : public wal::ReplayHandler {
   wal::Wal& wal() { return *wal_; }
   wal::SegmentStore& store() { return *store_; }
   wal::RequestLedger& ledger() { return *ledger_; }
+  wal::RequestLedger& peer_ledger() { return *peer_ledger_; }
   const wal::DiskAccount& account() { return *account_; }
   const wal::DiskBudget& disk() { return *disk_; }
   wal::Quarantine& quarantine() { return *quarantine_; }

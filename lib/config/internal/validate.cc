@@ -97,6 +97,7 @@ class Validator {
                                        "own port",
                                        listen.admin));
     }
+    CheckAddress("listen.transfer", listen.transfer);
     CheckTls("listen.tls", listen.tls);
     CheckTls("listen.admin_tls", listen.admin_tls);
   }
@@ -115,6 +116,17 @@ class Validator {
     }
     if (cluster.discovery == "static" && cluster.members.empty()) {
       Fail("cluster.members", "must be set for cluster.discovery: static");
+    }
+    const TransferTls& tls = cluster.transfer_tls;
+    if (tls.cert_file.empty() != tls.key_file.empty() ||
+        tls.cert_file.empty() != tls.ca_file.empty()) {
+      Fail("cluster.transfer_tls", "needs cert_file, key_file and ca_file together, or none");
+    }
+    const Transfer& transfer = cluster.transfer;
+    if (transfer.ledger_window < transfer.doubt_timeout + transfer.timeout) {
+      Fail("cluster.transfer.ledger_window",
+           "must be at least cluster.transfer.doubt_timeout and timeout together: a peer that asks "
+           "must find what it sent");
     }
     const std::string& api = cluster.kubernetes.api_server;
     if (!api.starts_with("https://") && !api.starts_with("http://")) {

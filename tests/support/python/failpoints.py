@@ -7,6 +7,11 @@ from processes import ROOT
 
 
 def names():
+    """Those that a node alone passes."""
+    return [name for name in all_names() if not name.startswith("transfer.")]
+
+
+def all_names():
     text = (ROOT / "lib" / "base" / "failpoint.h").read_text()
     listed = text[text.index("kFailpoints = {"):]
     return re.findall(r'^\s*"([a-z_.]+)",', listed[:listed.index("};")], re.MULTILINE)

@@ -82,6 +82,9 @@ class Filler {
       config.cluster.members[i].address = "m" + std::to_string(i) + ":9092";
     }
     config.cluster.dns.service += "x";
+    config.cluster.transfer_tls = defaults.cluster.transfer_tls;
+    config.cluster.transfer.ledger_window = std::max<milliseconds>(
+        seconds(1), config.cluster.transfer.doubt_timeout + config.cluster.transfer.timeout);
     if (config.cluster.members.empty()) config.cluster.discovery = "dns";
     for (std::string& prefix : config.remote_write.drop_label_prefixes) prefix += "x";
     config.remote_write.paths = {"/" + std::to_string(random_()), "/$${x}$1"};
