@@ -41,6 +41,8 @@ Batcher::Batcher(BatcherOptions options, const Clock& clock, wal::SegmentStore& 
         registry.AddCounter("forebay_batch_planned_total", "Batches made, by what made them due.",
                             {{"reason", std::string(Name(reason))}});
   }
+  transfers_ =
+      registry.AddCounter("forebay_batch_transfers_total", "Batches of segments given to peers.");
   errors_ = registry.AddCounter("forebay_batch_errors_total",
                                 "Batches that could not be made, mostly because their manifest "
                                 "could not be written; their segments wait.");
@@ -87,7 +89,30 @@ Status Batcher::Resume() {
   return OkStatus();
 }
 
+// The peer may have some of the segments: it is asked before anything else is done with them.
+Status Batcher::ResumeTransfer(wal::BatchManifest manifest) {
+  wal::Batch batch;
+  for (const wal::ManifestSegment& segment : manifest.segments) {
+    // Those that are gone the peer had.
+    auto lease = store_.Take(segment.file_name);
+    if (lease.ok()) batch.leases.push_back(*std::move(lease));
+  }
+  if (batch.leases.empty()) return manifests_.Remove(manifest.id);
+  if (!options_.handover) {
+    LogError(
+        "segments were being given to a peer, and transfers are off now: they are uploaded here, "
+        "and may be there twice",
+        {{"batch", manifest.id}, {"peer", manifest.peer}, {"segments", batch.leases.size()}});
+    errors_->Increment();
+    return manifests_.Remove(manifest.id);
+  }
+  batch.manifest = std::move(manifest);
+  options_.handover->push(std::move(batch), /*resumed=*/true);
+  return OkStatus();
+}
+
 Status Batcher::ResumeOne(wal::BatchManifest manifest) {
+  if (!manifest.peer.empty()) return ResumeTransfer(std::move(manifest));
   wal::Batch batch;
   uint64_t missing = 0;
   for (const wal::ManifestSegment& segment : manifest.segments) {
@@ -179,6 +204,7 @@ wal::BatchManifest Batcher::MakeManifest(const PlannedBatch& plan) const {
   for (const wal::SegmentInfo& segment : plan.segments) {
     manifest.segments.push_back({segment.file_name, segment.rows, segment.row_bytes});
   }
+  if (plan.outcome == Outcome::kTransfer) return manifest;
   for (const std::string& sink_name : options_.sinks.at(name.database)) {
     wal::ManifestSink sink;
     sink.name = sink_name;
@@ -216,6 +242,52 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
   return true;
 }
 
+// Segments of many tables go to a peer in one call.
+void Batcher::PushTransfers(const std::map<std::string, std::vector<wal::SegmentInfo>>& by_peer) {
+  const size_t max_segments = std::max<size_t>(Policy().max_segments, 1);
+  for (const auto& [peer, segments] : by_peer) {
+    PlannedBatch plan;
+    plan.outcome = Outcome::kTransfer;
+    uint64_t bytes = 0;
+    for (const wal::SegmentInfo& segment : segments) {
+      const bool full = plan.segments.size() == max_segments ||
+                        bytes + segment.file_bytes > options_.handover->max_batch.value;
+      if (full && !plan.segments.empty()) {
+        if (!PushTransfer(peer, plan)) return;
+        plan.segments.clear();
+        bytes = 0;
+      }
+      plan.segments.push_back(segment);
+      bytes += segment.file_bytes;
+    }
+    if (!PushTransfer(peer, plan)) return;
+  }
+}
+
+// False: nothing more now.
+bool Batcher::PushTransfer(const std::string& peer, const PlannedBatch& plan) {
+  if (!options_.handover->has_room()) return false;
+  wal::Batch batch;
+  for (const wal::SegmentInfo& segment : plan.segments) {
+    auto lease = store_.Take(segment.file_name);
+    if (!lease.ok()) return false;  // the next round plans again
+    batch.leases.push_back(*std::move(lease));
+  }
+  batch.manifest = MakeManifest(plan);
+  batch.manifest.peer = peer;
+  if (const Status saved = manifests_.Save(batch.manifest); !saved.ok()) {
+    errors_->Increment();
+    LogError("the manifest of a transfer cannot be written, its segments wait",
+             {{"peer", peer}, {"error", saved.error().ToString()}});
+    (void)manifests_.Remove(batch.manifest.id);
+    return false;
+  }
+  FOREBAY_FAILPOINT("transfer.after_manifest");
+  options_.handover->push(std::move(batch), /*resumed=*/false);
+  transfers_->Increment();
+  return true;
+}
+
 void Batcher::SetPolicy(const config::Batch& policy) {
   MutexLock lock(mutex_);
   policy_ = policy;
@@ -235,8 +307,21 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
   std::vector<size_t> table_of;
   earliest_due_ = MonotonicTime::max();
   more_ = false;
+  std::map<std::string, std::vector<wal::SegmentInfo>> by_peer;
   for (size_t t = 0; t < backlog.size(); ++t) {
-    for (PlannedBatch& plan : Plan(backlog[t], {now, policy, flush})) {
+    PlanOptions plan_options{now, policy, flush, {}, {}};
+    std::optional<std::string> peer;
+    if (options_.handover) peer = options_.handover->peer_for(backlog[t].key);
+    if (peer) {
+      plan_options.transfer_max_age = options_.handover->max_age;
+      plan_options.transfer_max_segment = options_.handover->max_segment;
+    }
+    for (PlannedBatch& plan : Plan(backlog[t], plan_options)) {
+      if (plan.outcome == Outcome::kTransfer) {
+        auto& segments = by_peer[*peer];
+        segments.insert(segments.end(), plan.segments.begin(), plan.segments.end());
+        continue;
+      }
       if (plan.outcome == Outcome::kWait) {
         for (const wal::SegmentInfo& segment : plan.segments) {
           earliest_due_ = std::min(earliest_due_, segment.known_since + policy.max_age);
@@ -247,6 +332,7 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
       table_of.push_back(t);
     }
   }
+  PushTransfers(by_peer);
   size_t pushed = 0;
   for (const size_t index : PickOrder(due, options_.oldest_share_percent, picks_)) {
     if (pushed == kMaxPushesPerRound) {

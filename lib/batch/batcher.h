@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +32,19 @@ inline constexpr size_t kMaxPushesPerRound = 16;
 inline constexpr std::chrono::milliseconds kMinRoundInterval{100};
 inline constexpr std::chrono::milliseconds kMaxRoundInterval{1000};
 
+// The way to peers, on a node that has some.
+struct Handover {
+  // The node that the table's segments should go to now; nothing: they stay. key: wal::SegmentKey.
+  std::function<std::optional<std::string>(const std::string& key)> peer_for;
+  // Whether a further batch may be pushed.
+  std::function<bool()> has_room;
+  // Takes a batch whose manifest is durable. resumed: found at start.
+  std::function<void(wal::Batch&& batch, bool resumed)> push;
+  std::chrono::milliseconds max_age{0};  // of segments that move
+  ByteCount max_segment;                 // of their files
+  ByteCount max_batch;
+};
+
 struct BatcherOptions {
   config::Batch batch;
   uint32_t oldest_share_percent = 20;
@@ -41,6 +55,7 @@ struct BatcherOptions {
   std::function<bool()> storage_full;
   // The header line of a segment's schema where it is known, else empty; without the line's end.
   std::function<std::string(const wal::SegmentName&)> header_line;
+  std::optional<Handover> handover;
 };
 
 class Batcher {
@@ -84,10 +99,13 @@ class Batcher {
   void Run(const std::stop_token& stop);
   void ServeFlushes(wal::BatchReason reason) EXCLUDES(mutex_);
   uint64_t FreeSegments(MonotonicTime known_until) const;
+  void PushTransfers(const std::map<std::string, std::vector<wal::SegmentInfo>>& by_peer);
+  bool PushTransfer(const std::string& peer, const PlannedBatch& plan);
   bool PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan);
   Status ResumeOne(wal::BatchManifest manifest);
   void Reconcile(wal::BatchManifest& manifest) const;
   void RestoreDamaged(const std::string& id, const std::vector<wal::TableBacklog>& backlog);
+  Status ResumeTransfer(wal::BatchManifest manifest);
   wal::BatchManifest MakeManifest(const PlannedBatch& plan) const;
 
   config::Batch Policy() const EXCLUDES(mutex_);
@@ -98,6 +116,7 @@ class Batcher {
   wal::ManifestStore& manifests_;
   wal::BatchQueue& queue_;
   std::map<wal::BatchReason, metrics::Counter*> planned_;
+  metrics::Counter* transfers_;
   metrics::Counter* errors_;
   metrics::Registry::Callback oldest_age_;
   metrics::Registry::Callback live_batches_;

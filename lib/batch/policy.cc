@@ -24,6 +24,24 @@ PlannedBatch Cut(const std::vector<wal::SegmentInfo>& segments, size_t first,
   return batch;
 }
 
+// Of what does not fill a batch: the segments that the table's owner should have.
+PlannedBatch TakeMovable(std::vector<wal::SegmentInfo>& segments, const PlanOptions& options) {
+  PlannedBatch transfer;
+  transfer.outcome = Outcome::kTransfer;
+  const auto moves = [&](const wal::SegmentInfo& segment) {
+    return !segment.stays && options.now - segment.known_since < *options.transfer_max_age &&
+           segment.file_bytes <= options.transfer_max_segment.value;
+  };
+  for (wal::SegmentInfo& segment : segments) {
+    if (!moves(segment)) continue;
+    transfer.rows += segment.rows;
+    transfer.row_bytes += segment.row_bytes;
+    transfer.segments.push_back(segment);
+  }
+  std::erase_if(segments, moves);
+  return transfer;
+}
+
 }  // namespace
 
 std::vector<PlannedBatch> Plan(const wal::TableBacklog& backlog, const PlanOptions& options) {
@@ -31,33 +49,39 @@ std::vector<PlannedBatch> Plan(const wal::TableBacklog& backlog, const PlanOptio
   std::sort(segments.begin(), segments.end(), [](const auto& a, const auto& b) {
     return a.name.id != b.name.id ? a.name.id < b.name.id : a.file_name < b.file_name;
   });
-  // The longest wait of segments[i..], so that what is left after a full batch is judged by itself.
-  std::vector<MonotonicTime> oldest_from(segments.size());
-  MonotonicTime oldest = MonotonicTime::max();
-  for (size_t i = segments.size(); i-- > 0;) {
-    oldest = std::min(oldest, segments[i].known_since);
-    oldest_from[i] = oldest;
-  }
-
   std::vector<PlannedBatch> batches;
+  std::vector<wal::SegmentInfo> rest;  // what is not as large as it gets
   for (size_t next = 0; next < segments.size();) {
-    const bool old = options.now - oldest_from[next] >= options.limits.max_age;
     PlannedBatch batch = Cut(segments, next, options.limits);
     next += batch.segments.size();
     // A batch that was ended by a bound is as large as it gets, also below min_bytes: waiting does
     // not help.
     const bool full = next < segments.size() || batch.row_bytes >= options.limits.min_bytes.value;
-    if (full) {
-      batch.reason = wal::BatchReason::kSize;
-    } else if (options.flush != wal::BatchReason::kSize) {
-      batch.reason = options.flush;
-    } else if (old) {
-      batch.reason = wal::BatchReason::kAge;
-    } else {
-      batch.outcome = Outcome::kWait;
+    if (!full) {
+      rest = std::move(batch.segments);
+      break;
     }
+    batch.reason = wal::BatchReason::kSize;
     batches.push_back(std::move(batch));
   }
+  if (options.transfer_max_age && options.flush == wal::BatchReason::kSize) {
+    PlannedBatch transfer = TakeMovable(rest, options);
+    if (!transfer.segments.empty()) batches.push_back(std::move(transfer));
+  }
+  if (rest.empty()) return batches;
+  PlannedBatch last = Cut(rest, 0, options.limits);
+  // What is left after full batches is judged by its own longest wait.
+  const bool old = std::any_of(rest.begin(), rest.end(), [&](const wal::SegmentInfo& segment) {
+    return options.now - segment.known_since >= options.limits.max_age;
+  });
+  if (options.flush != wal::BatchReason::kSize) {
+    last.reason = options.flush;
+  } else if (old) {
+    last.reason = wal::BatchReason::kAge;
+  } else {
+    last.outcome = Outcome::kWait;
+  }
+  batches.push_back(std::move(last));
   return batches;
 }
 

@@ -5,11 +5,15 @@
 //   - as long as at least min_bytes wait: batches of as many segments as fit below max_bytes; a
 //   single segment larger
 //     than max_bytes goes alone, since a segment cannot be cut;
+//   - less, and a peer owns the table: the segments that may move and are younger than
+//   transfer_max_age go to it;
 //   - less: everything, once the oldest has waited max_age, or at a flush; until then it waits.
 // A batch never holds more than max_segments. Source: ARCHITECTURE.md.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,11 +24,11 @@
 
 namespace forebay::batch {
 
-// What is decided about the segments of a plan. A third outcome, transfer to the owner, is for
-// nodes with peers.
+// What is decided about the segments of a plan.
 enum class Outcome {
-  kUpload,  // here and now
-  kWait,    // not enough and not old enough
+  kUpload,    // here and now
+  kWait,      // not enough and not old enough
+  kTransfer,  // to the owner of the table
 };
 
 struct PlannedBatch {
@@ -40,10 +44,14 @@ struct PlanOptions {
   config::Batch limits;
   // Everything is due, whatever its size and age: kFlush, kDrain or kDisk. kSize: no flush.
   wal::BatchReason flush = wal::BatchReason::kSize;
+  // Set when another node, which is well, owns the table: segments younger than this, not larger
+  // than transfer_max_segment and not bound to this node go there.
+  std::optional<std::chrono::milliseconds> transfer_max_age;
+  ByteCount transfer_max_segment;
 };
 
-// The decision for all segments of one table, oldest batch first; at most the last one waits.
-// Shape: backlog.segments in any order. Threads: any.
+// The decision for all segments of one table, oldest batch first; at most one waits, and at most
+// one is transferred. Shape: backlog.segments in any order. Threads: any.
 std::vector<PlannedBatch> Plan(const wal::TableBacklog& backlog, const PlanOptions& options);
 
 // Orders batches of all tables for picking under backlog: of every 100 picks oldest_share_percent

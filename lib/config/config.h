@@ -226,9 +226,9 @@ struct Transfer {
   ByteCount max_batch = MiB(8);                        // of one call
   milliseconds timeout = minutes(2);                   // of one call
   milliseconds unhealthy_for = minutes(1);             // nothing is given to a peer that failed
-  milliseconds doubt_timeout = std::chrono::hours(1);  // a peer does not say what it has
+  milliseconds doubt_timeout = std::chrono::hours(2);  // a peer does not say what it has
   ByteCount max_in_flight = MiB(128);  // of segments being received; more wait or go back
-  milliseconds ledger_window = std::chrono::hours(24);  // segments are known when they come again
+  milliseconds ledger_window = std::chrono::hours(3);  // segments are known when they come again
 };
 
 // The other nodes, and how they are found.

@@ -33,6 +33,7 @@ http::Response Flush(Node& node, const http::RequestHead& head) {
                      {"failed", report.batches.failed},
                      {"unfinished", report.batches.unfinished}};
   json["unplanned_segments"] = report.batches.unplanned_segments;
+  json["in_transfer"] = report.in_transfer;
   json["errors"] = report.batches.errors;
   if (!report.sealed.ok()) json["errors"].push_back(report.sealed.error().ToString());
   return http::Response::Json(report.ok() ? 200 : 503, json.dump() + "\n");

@@ -1,7 +1,6 @@
 #include "server/node.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -39,15 +38,11 @@ uint32_t IoThreads(const config::Config& config) {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-// Ten bits of the host name, so that the segments of a StatefulSet's pods get different ids: pod
+// Ten bits of the node's name, so that the segments of a StatefulSet's pods get different ids: pod
 // ordinals differ.
-uint32_t HostId() {
-  char name[256] = {};
-  if (gethostname(name, sizeof name - 1) != 0) return 0;
+uint32_t HostId(const std::string& name) {
   uint32_t hash = 2166136261U;  // FNV-1a
-  for (const char* at = name; *at != '\0'; ++at) {
-    hash = (hash ^ static_cast<unsigned char>(*at)) * 16777619U;
-  }
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
   return hash >> (32 - kHostIdBits);
 }
 
@@ -74,7 +69,9 @@ Status Node::Open() {
   for (const std::string& warning : options_.config.warnings) LogWarn(warning);
   process_metrics_ = std::make_unique<metrics::ProcessMetrics>(registry_, options_.version);
   FOREBAY_RETURN_IF_ERROR(OpenStorage());
+  FOREBAY_RETURN_IF_ERROR(OpenMembership());
   FOREBAY_RETURN_IF_ERROR(OpenUploads());
+  FOREBAY_RETURN_IF_ERROR(OpenTransferServer());
   FOREBAY_RETURN_IF_ERROR(OpenServers());
   AddMetrics();
   return {};
@@ -115,7 +112,7 @@ Status Node::OpenStorage() {
   options.durability = config.durability;
   options.limits = config.limits;
   options.shards = IoThreads(config);
-  options.host_id = HostId();
+  options.host_id = HostId(cluster::SelfName(config.cluster));
   wal::RequestLedger::Options ledger;
   ledger.directory = io::JoinPath(directory, "ledger");
   ledger.window = config.idempotency.window;
@@ -123,9 +120,10 @@ Status Node::OpenStorage() {
   ledger.reserve = disk_reserve_.get();
   ledger_ = std::make_unique<wal::RequestLedger>(*storage_fs_, clock_, std::move(ledger));
   FOREBAY_RETURN_IF_ERROR(ledger_->Load());
+  FOREBAY_RETURN_IF_ERROR(OpenPeerLedger());
   FOREBAY_ASSIGN_OR_RETURN(
       wal_, wal::Wal::Open(options, *storage_fs_, clock_, *series_, *tables_, *store_, *quarantine_,
-                           *replay_, {ledger_.get(), nullptr, disk_budget_.get()}));
+                           *replay_, {ledger_.get(), peer_ledger_.get(), disk_budget_.get()}));
   return {};
 }
 
@@ -153,6 +151,8 @@ Status Node::OpenUploads() {
       config.upload, io::JoinPath(config.storage.dir, "dlq"), std::move(sinks),
       upload::UploadParts{*storage_fs_, clock_, *store_, *manifests_, *queue_, *quarantine_,
                           registry_});
+  FOREBAY_RETURN_IF_ERROR(OpenTransferClient());
+  options.handover = MakeHandover();
   batcher_ = std::make_unique<batch::Batcher>(std::move(options), clock_, *store_, *manifests_,
                                               *queue_, registry_);
   return batcher_->Resume();
@@ -160,9 +160,6 @@ Status Node::OpenUploads() {
 
 Status Node::OpenServers() {
   const config::Config& config = options_.config;
-  membership_ = std::make_unique<cluster::Membership>(cluster::SelfName(config.cluster), registry_);
-  FOREBAY_ASSIGN_OR_RETURN(discovery_,
-                           cluster::MakeDiscovery(config.cluster, *membership_, registry_));
   jobs_ = std::make_unique<JobThread>();
   admin_handlers_ = std::make_unique<AdminHandlers>(*this, *jobs_);
   http::ServerOptions admin;
@@ -200,8 +197,8 @@ Status Node::OpenServers() {
 Status Node::Start() {
   uploads_->Start();
   batcher_->Start();
+  FOREBAY_RETURN_IF_ERROR(StartCluster());
   disk_auditor_->Start();
-  discovery_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
   started_ = true;
@@ -212,13 +209,26 @@ Status Node::Start() {
   };
   log_port("admin", options_.config.listen.admin, admin_->port());
   log_port("ingest", options_.config.listen.ingest, ingest_->port());
+  if (transfer_server_ != nullptr) {
+    log_port("transfer", options_.config.listen.transfer, transfer_server_->port());
+  }
   return {};
 }
 
 FlushReport Node::Flush(const FlushOptions& options) {
   FlushReport report;
   report.sealed = wal_->Flush(options.deadline);
-  if (options.upload) report.batches = batcher_->FlushNow(options.deadline);
+  if (!options.upload) return report;
+  report.batches = batcher_->FlushNow(options.deadline);
+  if (transfers_ == nullptr) return report;
+  // What was on its way to peers is there, or this node's again, or open.
+  report.in_transfer = transfers_->Settle(options.deadline);
+  if (store_->Totals().segments != 0) {
+    wal::FlushResult more = batcher_->FlushNow(options.deadline);
+    more.delivered += report.batches.delivered;
+    more.dead_lettered += report.batches.dead_lettered;
+    report.batches = std::move(more);
+  }
   return report;
 }
 
@@ -231,7 +241,7 @@ Status Node::Stop(MonotonicTime deadline) {
     if (!status.ok() && first.ok()) first = std::move(status);
   };
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
-  if (discovery_ != nullptr) discovery_->Stop();
+  StopCluster(deadline);
   if (remote_write_ != nullptr) remote_write_->Stop();
   FOREBAY_FAILPOINT("shutdown.before_seal");
   note(wal_->Stop(deadline));

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,10 @@
 #include "server/job_thread.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
+#include "transfer/client.h"
+#include "transfer/intake.h"
+#include "transfer/pool.h"
+#include "transfer/service.h"
 #include "upload/worker.h"
 #include "wal/accounted_file_system.h"
 #include "wal/batch_manifest.h"
@@ -58,7 +63,8 @@ struct NodeOptions {
 struct FlushReport {
   Status sealed;
   wal::FlushResult batches;
-  bool ok() const { return sealed.ok() && batches.ok(); }
+  uint64_t in_transfer = 0;  // batches of which a peer has not said what it has
+  bool ok() const { return sealed.ok() && batches.ok() && in_transfer == 0; }
 };
 
 // Threads: Start and Stop from one; the rest from any.
@@ -108,6 +114,15 @@ class Node {
   void AddRowMetrics();
   std::vector<metrics::Sample> RowSamples() const;
   void AddDiskMetrics();
+  // node_cluster.cc
+  bool HandsOver() const;
+  Status OpenMembership();
+  Status OpenPeerLedger();
+  Status OpenTransferClient();
+  std::optional<batch::Handover> MakeHandover();
+  Status OpenTransferServer();
+  Status StartCluster();
+  void StopCluster(MonotonicTime deadline);
   std::string HeaderLineOf(const wal::SegmentName& name) const;
 
   NodeOptions options_;
@@ -136,13 +151,18 @@ class Node {
   std::unique_ptr<receive::RemoteWriteState> receive_state_;
   std::unique_ptr<receive::RemoteWriteReplay> replay_;
   std::unique_ptr<wal::RequestLedger> ledger_;
+  std::unique_ptr<wal::RequestLedger> peer_ledger_;  // null: no segments of peers are taken
   std::unique_ptr<wal::Wal> wal_;
+  std::unique_ptr<cluster::Membership> membership_;
+  std::unique_ptr<cluster::Discovery> discovery_;
   std::unique_ptr<wal::ManifestStore> manifests_;
   std::unique_ptr<wal::BatchQueue> queue_;
   std::unique_ptr<upload::UploadPool> uploads_;
+  std::unique_ptr<transfer::PeerClient> peer_client_;  // these two: null without transfers
+  std::unique_ptr<transfer::TransferPool> transfers_;
   std::unique_ptr<batch::Batcher> batcher_;
-  std::unique_ptr<cluster::Membership> membership_;
-  std::unique_ptr<cluster::Discovery> discovery_;
+  std::unique_ptr<transfer::Intake> intake_;  // these two: null without transfers
+  std::unique_ptr<transfer::TransferServer> transfer_server_;
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
   std::unique_ptr<JobThread> jobs_;
   std::unique_ptr<AdminHandlers> admin_handlers_;

@@ -113,6 +113,14 @@ json ClusterJson(const cluster::Membership& membership) {
           {"members", std::move(members)}};
 }
 
+json TransfersJson(const transfer::PoolStatus& status) {
+  return {{"batches_waiting", status.waiting},
+          {"batches_running", status.running},
+          {"open_rows", status.open_rows},
+          {"avoided_peers", status.avoided_peers},
+          {"last_error", status.last_error}};
+}
+
 }  // namespace
 
 std::string Node::StatusJson() const {
@@ -139,6 +147,7 @@ std::string Node::StatusJson() const {
   status["batches"] = BatchesJson(queue_->Snapshot(kMaxListed));
   status["sinks"] = SinksJson(uploads_->SinkStatuses());
   status["cluster"] = ClusterJson(*membership_);
+  if (transfers_ != nullptr) status["transfers"] = TransfersJson(transfers_->status());
   status["quarantine"] = {{"files", quarantine_->files()},
                           {"bytes", quarantine_->bytes()},
                           {"max_bytes", quarantine_->max_bytes()},

@@ -28,6 +28,8 @@ using internal::FromWire;
 
 // Of a connection that failed: how long until it is tried again.
 constexpr int kReconnectMinMillis = 200;
+// A try to connect may take so long: lines are slow, handshakes long.
+constexpr int kConnectMillis = 5000;
 constexpr int kReconnectMaxMillis = 2000;
 // A peer that is there answers this at once.
 constexpr std::chrono::seconds kHelloTime{5};
@@ -226,7 +228,7 @@ class GrpcClient final : public PeerClient {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, internal::kKeepaliveMillis);
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, internal::kKeepaliveTimeoutMillis);
-      arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMinMillis);
+      arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMillis);
       arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMinMillis);
       arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMillis);
       // A pod that comes back has another address and the same name.

@@ -246,6 +246,7 @@ std::string EncodeManifest(const BatchManifest& manifest) {
     text += fmt::format("segment {} {} {}\n", Escape(segment.file_name), segment.rows,
                         segment.row_bytes);
   }
+  if (!manifest.peer.empty()) text += fmt::format("peer {}\n", Escape(manifest.peer));
   for (const ManifestSink& sink : manifest.sinks) {
     text += fmt::format("sink {} {} {} {}\n", Escape(sink.name), Name(sink.state), sink.attempts,
                         Escape(sink.note));
@@ -283,13 +284,17 @@ Result<BatchManifest> ParseManifest(std::string_view text) {
     FOREBAY_ASSIGN_OR_RETURN(auto segment, TakeSegment(lines));
     manifest.segments.push_back(std::move(segment));
   }
+  if (lines.NextIs("peer")) {
+    FOREBAY_ASSIGN_OR_RETURN(manifest.peer, lines.TakeText("peer"));
+    if (manifest.peer.empty()) return Corrupt("line 'peer' has a wrong form");
+  }
   while (lines.NextIs("sink")) {
     FOREBAY_ASSIGN_OR_RETURN(auto sink, TakeSink(lines));
     manifest.sinks.push_back(std::move(sink));
   }
   if (!lines.done()) return Corrupt("unknown line");
-  if (manifest.segments.empty() || manifest.sinks.empty()) {
-    return Corrupt("no segment or no sink");
+  if (manifest.segments.empty() || manifest.sinks.empty() == manifest.peer.empty()) {
+    return Corrupt("no segment, or not either sinks or a peer");
   }
   return manifest;
 }

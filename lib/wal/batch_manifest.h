@@ -1,4 +1,5 @@
-// The durable promise that certain segments are delivered together, under one id, to certain sinks.
+// The durable promise that certain segments are delivered together, under one id, to certain sinks;
+// or that they are being given to a peer, which then may have them.
 //
 // A manifest is written before the first attempt and removed after the batch's segments are gone.
 // Its id is computed from the segments, so the same segments have the same id after a retry, a
@@ -65,11 +66,12 @@ struct BatchManifest {
       first_time;  // when the first segment was made, from its id; the same after each restart
   BatchReason reason = BatchReason::kSize;
   std::vector<ManifestSegment> segments;  // by segment id
-  std::vector<ManifestSink> sinks;        // at least one
+  std::string peer;                       // set: the segments go to this node, which uploads them
+  std::vector<ManifestSink> sinks;        // at least one; none with a peer
 
   uint64_t rows() const;
   uint64_t row_bytes() const;
-  // No sink is pending.
+  // No sink is pending. Of batches for sinks.
   bool settled() const;
   // At least one sink refused it for good.
   bool failed() const;

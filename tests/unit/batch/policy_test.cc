@@ -109,6 +109,59 @@ TEST_CASE("policy: a flush takes everything and says why") {
   CHECK(plan[0].reason == wal::BatchReason::kDrain);
 }
 
+PlanOptions WithOwner() {
+  PlanOptions options = Options();
+  options.transfer_max_age = minutes(3);
+  options.transfer_max_segment = MiB(64);
+  return options;
+}
+
+std::vector<uint64_t> Ids(const PlannedBatch& batch) {
+  std::vector<uint64_t> ids;
+  for (const auto& segment : batch.segments) ids.push_back(segment.name.id);
+  return ids;
+}
+
+TEST_CASE("policy: what is small and young goes to the owner at once") {
+  const auto plan = Plan(Backlog({{30, 60}, {30, 179}}), WithOwner());
+  REQUIRE(plan.size() == 1);
+  CHECK(plan[0].outcome == Outcome::kTransfer);
+  CHECK(Ids(plan[0]) == std::vector<uint64_t>{1, 2});
+  CHECK(plan[0].rows == 600'000);
+}
+
+TEST_CASE("policy: what is large enough is uploaded here, whoever owns the table") {
+  const auto plan = Plan(Backlog({{60, 0}, {60, 0}}), WithOwner());
+  REQUIRE(plan.size() == 1);
+  CHECK(plan[0].outcome == Outcome::kUpload);
+}
+
+TEST_CASE("policy: what is too old, too large or came from a peer does not move") {
+  auto backlog = Backlog({{1, 180}, {1, 0}, {1, 0}, {1, 0}, {1, 400}});
+  backlog.segments[1].file_bytes = (64 << 20) + 1;
+  backlog.segments[2].stays = true;
+  auto plan = Plan(backlog, WithOwner());
+  REQUIRE(plan.size() == 2);
+  CHECK(plan[0].outcome == Outcome::kTransfer);
+  CHECK(Ids(plan[0]) == std::vector<uint64_t>{4});
+  // One of these is as old as that nothing may wait.
+  CHECK(plan[1].outcome == Outcome::kUpload);
+  CHECK(plan[1].reason == wal::BatchReason::kAge);
+  CHECK(Ids(plan[1]) == std::vector<uint64_t>{1, 2, 3, 5});
+  backlog.segments.pop_back();
+  plan = Plan(backlog, WithOwner());
+  REQUIRE(plan.size() == 2);
+  CHECK(plan[1].outcome == Outcome::kWait);
+}
+
+TEST_CASE("policy: a flush uploads here, whoever owns the table") {
+  PlanOptions options = WithOwner();
+  options.flush = wal::BatchReason::kFlush;
+  const auto plan = Plan(Backlog({{1, 0}}), options);
+  REQUIRE(plan.size() == 1);
+  CHECK(plan[0].outcome == Outcome::kUpload);
+}
+
 TEST_CASE("policy: segments are in id order whatever order they come in") {
   auto backlog = Backlog({{50, 0}, {60, 0}, {70, 0}});
   std::swap(backlog.segments[0], backlog.segments[2]);

@@ -55,6 +55,18 @@ TEST_CASE("batch manifest: reads back what was written") {
   CHECK(parsed->failed());
 }
 
+TEST_CASE("batch manifest: goes to sinks or to a peer") {
+  BatchManifest manifest = SampleManifest();
+  manifest.sinks.clear();
+  CHECK_FALSE(ParseManifest(EncodeManifest(manifest)).ok());
+  manifest.peer = "node 1";
+  const auto parsed = ParseManifest(EncodeManifest(manifest));
+  REQUIRE(parsed.ok());
+  CHECK(*parsed == manifest);
+  manifest.sinks = SampleManifest().sinks;
+  CHECK_FALSE(ParseManifest(EncodeManifest(manifest)).ok());
+}
+
 TEST_CASE("batch manifest: no truncation and no changed byte is taken for a manifest") {
   const std::string text = EncodeManifest(SampleManifest());
   for (size_t i = 0; i < text.size(); ++i) {
