@@ -17,6 +17,7 @@ void Exchange::Resume(void (*fn)(void*), void* argument) {
 }
 
 void Exchange::Respond(Response response) { connection_.Respond(std::move(response)); }
+void Exchange::ReadOn() { connection_.ReadOn(); }
 
 std::optional<Response> Handler::Admit(const RequestHead&) { return std::nullopt; }
 void Handler::Abandoned(const RequestHead&) {}
@@ -24,6 +25,8 @@ std::optional<Response> Handler::Grown(const RequestHead&, uint64_t) { return st
 Response Handler::TooLarge(const RequestHead&, ByteCount limit) {
   return Response::Text(413, fmt::format("request body larger than {}", FormatByteCount(limit)));
 }
+bool Handler::in_pieces() const { return false; }
+void Handler::Piece(Exchange& exchange) { exchange.ReadOn(); }
 std::optional<ByteCount> Handler::body_limit() const { return std::nullopt; }
 
 Result<std::unique_ptr<Server>> Server::Create(ServerOptions options) {

@@ -32,6 +32,9 @@ class ServerImpl;
 struct Security;
 }  // namespace internal
 
+// Least size of a piece of a body. Limit: a piece is at most what one connection buffers, 2 MiB.
+inline constexpr size_t kPieceBytes = 256U << 10;
+
 // One request and its answer. Owned by the server. Valid from Handle() until Respond(); after that
 // the object serves the connection's next request.
 class Exchange {
@@ -56,7 +59,11 @@ class Exchange {
   // Threads: this exchange's io thread (in Handle() or in a resumed function).
   void Respond(Response response);
 
-  // A slot for the handler's (pooled) context; null at Handle().
+  // After Handler::Piece(): the piece is used, the next may come. Threads: this exchange's io
+  // thread (in Piece() or in a resumed function).
+  void ReadOn();
+
+  // A slot for the handler's (pooled) context; null at the first of Piece() and Handle().
   void* user = nullptr;
 
  private:
@@ -98,6 +105,15 @@ class Handler {
   // Of a body that Admit() let in `bytes` have come, and there is more. An answer given here ends
   // it: Abandoned() follows, the answer is sent, the connection closed. Threads: any io thread.
   virtual std::optional<Response> Grown(const RequestHead& head, uint64_t bytes);
+
+  // True: bodies are not gathered. Piece() gets what has come whenever that is kPieceBytes or more,
+  // and Handle() the rest, which may be empty.
+  virtual bool in_pieces() const;
+
+  // exchange.body() is the next part of the body. Must lead to exactly one ReadOn() or Respond();
+  // until then nothing more is read, so a sender is as fast as its handler. Between two pieces
+  // Abandoned() may come instead of more. Threads: any io thread.
+  virtual void Piece(Exchange& exchange);
 
   // The answer to a body above body_limit(): by Content-Length before Admit(), or a chunked one
   // after Abandoned(). The default is a 413 that names the limit. Threads: any io thread.

@@ -160,6 +160,29 @@ bool Connection::RefuseGrown() {
   return true;
 }
 
+bool Connection::OfferPiece() {
+  if (state_ != State::kBody || !handler_->in_pieces()) return false;
+  if (reader_.body_bytes_here() < kPieceBytes) return false;
+  state_ = State::kHandling;
+  in_piece_ = true;
+  deadline_ = MonotonicTime::max();
+  exchange_.body_ = reader_.body_here();
+  counters_.in_flight.Add();
+  handler_->Piece(exchange_);
+  return true;
+}
+
+void Connection::ReadOn() {
+  FOREBAY_CHECK(state_ == State::kHandling && in_piece_ && thread_.IsCurrent());
+  in_piece_ = false;
+  counters_.in_flight.Subtract(1);
+  reader_.ConsumeBody();
+  grown_ = 0;
+  state_ = State::kBody;
+  SetDeadline(limits_.body_timeout);
+  Advance();
+}
+
 void Connection::Advance() {
   UseBuffer();
   for (;;) {
@@ -169,7 +192,7 @@ void Connection::Advance() {
           state_ = State::kHead;
           SetDeadline(limits_.header_timeout);
         }
-        if (RefuseGrown()) return;
+        if (RefuseGrown() || OfferPiece()) return;
         if (state_ == State::kIdle || state_ == State::kHead) KeepBuffer();
         return Read();
       case RequestReader::Event::kHead:
@@ -245,6 +268,7 @@ bool Connection::OnHead() {
     return false;
   }
   handler_ = target.handler;
+  exchange_.user = nullptr;
   admitted_ = true;
   grown_ = 0;
   FOREBAY_CHECK(reader_.SetBodyLimit(limit.value));
@@ -263,7 +287,6 @@ void Connection::OnComplete() {
   state_ = State::kHandling;
   deadline_ = MonotonicTime::max();
   exchange_.body_ = reader_.body();
-  exchange_.user = nullptr;
   admitted_ = false;
   counters_.in_flight.Add();
   handler_->Handle(exchange_);
@@ -298,7 +321,11 @@ void Connection::Refuse(Response response) {
 void Connection::Respond(Response response) {
   FOREBAY_CHECK(state_ == State::kHandling && thread_.IsCurrent());
   counters_.in_flight.Subtract(1);
-  Send(std::move(response), reader_.keep_alive() ? AfterWrite::kNextRequest : AfterWrite::kClose);
+  // What is left of the body is not read.
+  const bool whole = !std::exchange(in_piece_, false);
+  admitted_ = false;
+  Send(std::move(response),
+       whole && reader_.keep_alive() ? AfterWrite::kNextRequest : AfterWrite::kClose);
 }
 
 void Connection::Send(Response response, AfterWrite after) {

@@ -34,6 +34,7 @@ class Connection {
   // As StartRefused() without the answer.
   void RefuseSilently();
   void Respond(Response response);
+  void ReadOn();
   // Enforces the deadline and gives back buffers of idle connections.
   void Tick(MonotonicTime now);
   // The server stops: closes an idle connection; others end with their current answer.
@@ -92,6 +93,8 @@ class Connection {
   void KeepBuffer();
   // The body has come further. True: an answer is being written.
   bool RefuseGrown();
+  // True: the handler has a piece of the body, and says when to go on.
+  bool OfferPiece();
   void SetDeadline(std::chrono::milliseconds from_now);
 
   IoThread& thread_;
@@ -110,6 +113,7 @@ class Connection {
   int pending_ = 0;  // socket operations whose handlers have not run
   bool refused_ = false;
   bool admitted_ = false;      // Admit() said yes, and neither Handle() nor Abandoned() was called
+  bool in_piece_ = false;      // of state kHandling: the body is not complete
   bool head_request_ = false;  // HEAD: the answer's body is left out
   Handler* handler_ = nullptr;
   MonotonicTime deadline_ = MonotonicTime::max();

@@ -253,6 +253,24 @@ uint64_t RequestReader::body_bytes_here() const {
   return state_ == State::kLengthBody ? end_ - head_end_ : body_end_ - head_end_;
 }
 
+std::span<const char> RequestReader::body_here() const {
+  return {data_.get() + head_end_, static_cast<size_t>(body_bytes_here())};
+}
+
+void RequestReader::ConsumeBody() {
+  FOREBAY_CHECK(state_ == State::kLengthBody || state_ == State::kChunkedBody);
+  if (state_ == State::kLengthBody) {
+    body_length_ -= end_ - head_end_;
+    parsed_ = end_ = head_end_;
+  } else {
+    const size_t waiting = end_ - parsed_;
+    std::memmove(data_.get() + head_end_, data_.get() + parsed_, waiting);
+    parsed_ = head_end_;
+    end_ = head_end_ + waiting;
+  }
+  body_end_ = head_end_;
+}
+
 uint64_t RequestReader::body_bytes_missing() const {
   if (state_ == State::kDone) return 0;
   if (head_.chunked_) return std::numeric_limits<uint64_t>::max();

@@ -59,6 +59,9 @@ class RequestReader {
   void DropBuffered();
 
   std::span<const char> body() const;
+  // While a body is read: the part of it that is here; forgets that part.
+  std::span<const char> body_here() const;
+  void ConsumeBody();
   // Bytes of the body that are here, while it is being read.
   uint64_t body_bytes_here() const;
   // Of the complete head: what the sender asked for by version and Connection.
