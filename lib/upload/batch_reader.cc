@@ -12,31 +12,9 @@
 #include "base/log.h"
 #include "wal/segment_reader.h"
 #include "wal/series_block.h"
+#include "wal/text_rows.h"
 
 namespace forebay::upload {
-namespace {
-
-// Rows of CSV text: line ends outside of quotes. For blocks of old files, which have no count.
-uint32_t CountRows(std::string_view text) {
-  uint32_t rows = 0;
-  bool quoted = false;
-  for (const char c : text) {
-    if (c == '"') quoted = !quoted;
-    if (c == '\n' && !quoted) ++rows;
-  }
-  if (!text.empty() && text.back() != '\n') ++rows;
-  return rows;
-}
-
-// The length of the header line at the begin of the text with its end; 0 when it does not begin
-// with one.
-size_t HeaderLineBytes(std::string_view text) {
-  const size_t end = text.find('\n');
-  const size_t bytes = end == std::string_view::npos ? text.size() : end + 1;
-  return table::Schema::ParseHeaderLine(text.substr(0, bytes)).ok() ? bytes : 0;
-}
-
-}  // namespace
 
 // The place in one segment.
 class BatchReader::Cursor {
@@ -138,14 +116,14 @@ void BatchReader::Cursor::TakeText(const wal::Block& block) {
     if (!header_line_.empty() && text.starts_with(header_line_)) {
       text.remove_prefix(header_line_.size());
     } else {
-      const size_t header = HeaderLineBytes(text);
+      const size_t header = wal::HeaderLineBytes(text);
       if (header > 0 && text[header - 1] == '\n') header_line_ = text.substr(0, header);
       text.remove_prefix(header);
     }
   }
   if (text.empty()) return;
   text_.text = text;
-  text_.rows = block.header.row_count != 0 ? block.header.row_count : CountRows(text);
+  text_.rows = block.header.row_count != 0 ? block.header.row_count : wal::CountTextRows(text);
   state_ = State::kText;
 }
 

@@ -17,10 +17,10 @@ struct Folder {
   DiskClass disk_class;
 };
 constexpr Folder kFolders[] = {
-    {"journal", DiskClass::kJournal},    {"segments", DiskClass::kSegments},
-    {"batches", DiskClass::kBatches},    {"ledger", DiskClass::kLedger},
-    {"peer-ledger", DiskClass::kLedger}, {"quarantine", DiskClass::kQuarantine},
-    {"dlq", DiskClass::kDeadLetters},
+    {"journal", DiskClass::kJournal},       {"segments", DiskClass::kSegments},
+    {"batches", DiskClass::kBatches},       {"ledger", DiskClass::kLedger},
+    {"peer-ledger", DiskClass::kLedger},    {"spool", DiskClass::kSegments},
+    {"quarantine", DiskClass::kQuarantine}, {"dlq", DiskClass::kDeadLetters},
 };
 // Blocks beyond the length that a volume has for its own ends (extent trees, what it reserves for
 // a writer) are less than this; more were reserved by us.

@@ -2,13 +2,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
 
 #include "wal/internal/peek_rows.h"
+#include "wal/s2_decoder.h"
 #include "wal/segment_reader.h"
 #include "wal/series_block.h"
+#include "wal/text_rows.h"
 
 namespace forebay::wal {
 namespace {
@@ -22,13 +25,28 @@ std::optional<int64_t> ParseTime(std::string_view text) {
 
 // Empty when the block may be stored.
 std::string Fault(const BlockHeader& header) {
-  const bool known = header.version == kBlockVersionRows || header.version == kBlockVersionSeries;
-  if (!known) return fmt::format("block version {} is not known here", header.version);
+  if (header.version > kBlockVersionSeries) {
+    return fmt::format("block version {} is not known here", header.version);
+  }
+  if (header.version != kBlockVersionSeries) return {};  // other writers count rows, or do not
   if (header.row_count == 0) return "the block says that it has no rows";
-  if (header.version == kBlockVersionSeries && header.row_count > kMaxBlockRows) {
+  if (header.row_count > kMaxBlockRows) {
     return fmt::format("{} rows in a block, more than {}", header.row_count, kMaxBlockRows);
   }
   return {};
+}
+
+// Of a text block whose writer has not counted them: the one case in which a block is decoded.
+uint32_t CountRows(std::span<const char> frame, bool legacy, bool has_schema) {
+  const auto s2 = frame.subspan(kFrameHeaderBytes);
+  const auto length = S2DecodedLength(s2);
+  if (!length.ok()) return 0;
+  std::string decoded(*length, '\0');
+  if (!S2Decode(s2, decoded).ok()) return 0;
+  std::string_view text = decoded;
+  if (!legacy) text.remove_prefix(std::min(text.size(), kBlockHeaderBytes));
+  if (has_schema) text.remove_prefix(HeaderLineBytes(text));
+  return CountTextRows(text);
 }
 
 }  // namespace
@@ -58,9 +76,14 @@ std::optional<BadBlock> CheckBlocks(PeerSegment& segment) {
     found.offset = static_cast<uint32_t>((*block)->offset);
     found.bytes = static_cast<uint32_t>((*block)->frame.size());
     found.header = (*block)->header;
-    found.stats =
-        internal::PeekRows((*block)->header, (*block)->payload,
-                           (*block)->decoded_bytes - static_cast<uint32_t>(kBlockHeaderBytes));
+    const bool legacy = found.header.version == kBlockVersionLegacy;
+    if (found.header.row_count == 0) {
+      found.header.row_count =
+          CountRows((*block)->frame, legacy, !segment.name.schema_hash.empty());
+    }
+    found.stats = internal::PeekRows(
+        (*block)->header, (*block)->payload,
+        (*block)->decoded_bytes - (legacy ? 0 : static_cast<uint32_t>(kBlockHeaderBytes)));
     if (segment.min_timestamp <= segment.max_timestamp) {
       found.stats.min_timestamp = segment.min_timestamp;
       found.stats.max_timestamp = segment.max_timestamp;

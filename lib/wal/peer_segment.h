@@ -2,8 +2,9 @@
 // through the journal into the open generation.
 //
 // What is checked of a block: frame length, CRC, that its S2 block begins with a header of a known
-// version, that it counts rows. Whether the rows inside can be read is seen at the upload, which
-// keeps damaged blocks apart. Limits: those of wal/segment_format.h, kMaxPeerSegmentBytes.
+// version, and of series that it counts rows. Whether the rows inside can be read is seen at the
+// upload, which keeps damaged blocks apart. Limits: those of wal/segment_format.h,
+// kMaxPeerSegmentBytes.
 #pragma once
 
 #include <cstdint>

@@ -111,8 +111,7 @@ TEST_CASE("peer segment: a block that does not hold is named") {
   }
   SECTION("a version of the future, and blocks without rows") {
     for (const BlockHeader header : {BlockHeader{9, BlockType::kMetric, 1},
-                                     BlockHeader{kBlockVersionSeries, BlockType::kMetric, 0},
-                                     BlockHeader{kBlockVersionLegacy, BlockType::kMetric, 1}}) {
+                                     BlockHeader{kBlockVersionSeries, BlockType::kMetric, 0}}) {
       io::MemoryFileSystem fs;
       auto file = fs.Open("f", io::OpenMode::kCreateOrTruncate);
       SegmentWriter writer;
