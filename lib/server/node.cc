@@ -71,7 +71,7 @@ Status Node::Open() {
   FOREBAY_RETURN_IF_ERROR(OpenStorage());
   FOREBAY_RETURN_IF_ERROR(OpenMembership());
   FOREBAY_RETURN_IF_ERROR(OpenUploads());
-  FOREBAY_RETURN_IF_ERROR(OpenTransferServer());
+  FOREBAY_RETURN_IF_ERROR(OpenIntake());
   FOREBAY_RETURN_IF_ERROR(OpenServers());
   AddMetrics();
   return {};
@@ -191,6 +191,7 @@ Status Node::OpenServers() {
   for (const std::string& path : config.remote_write.paths) {
     ingest_->Route("POST", path, remote_write_.get());
   }
+  ingest_->Route("POST", "/transfer", adxmon_.get());
   return {};
 }
 
@@ -198,6 +199,7 @@ Status Node::Start() {
   uploads_->Start();
   batcher_->Start();
   FOREBAY_RETURN_IF_ERROR(StartCluster());
+  FOREBAY_RETURN_IF_ERROR(adxmon_->Start());
   disk_auditor_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
@@ -241,6 +243,7 @@ Status Node::Stop(MonotonicTime deadline) {
     if (!status.ok() && first.ok()) first = std::move(status);
   };
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
+  if (adxmon_ != nullptr) adxmon_->Stop();
   StopCluster(deadline);
   if (remote_write_ != nullptr) remote_write_->Stop();
   FOREBAY_FAILPOINT("shutdown.before_seal");

@@ -34,6 +34,7 @@
 #include "server/job_thread.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
+#include "transfer/adxmon_handler.h"
 #include "transfer/client.h"
 #include "transfer/intake.h"
 #include "transfer/pool.h"
@@ -120,7 +121,7 @@ class Node {
   Status OpenPeerLedger();
   Status OpenTransferClient();
   std::optional<batch::Handover> MakeHandover();
-  Status OpenTransferServer();
+  Status OpenIntake();
   Status StartCluster();
   void StopCluster(MonotonicTime deadline);
   std::string HeaderLineOf(const wal::SegmentName& name) const;
@@ -151,7 +152,7 @@ class Node {
   std::unique_ptr<receive::RemoteWriteState> receive_state_;
   std::unique_ptr<receive::RemoteWriteReplay> replay_;
   std::unique_ptr<wal::RequestLedger> ledger_;
-  std::unique_ptr<wal::RequestLedger> peer_ledger_;  // null: no segments of peers are taken
+  std::unique_ptr<wal::RequestLedger> peer_ledger_;
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<cluster::Membership> membership_;
   std::unique_ptr<cluster::Discovery> discovery_;
@@ -161,8 +162,9 @@ class Node {
   std::unique_ptr<transfer::PeerClient> peer_client_;  // these two: null without transfers
   std::unique_ptr<transfer::TransferPool> transfers_;
   std::unique_ptr<batch::Batcher> batcher_;
-  std::unique_ptr<transfer::Intake> intake_;  // these two: null without transfers
-  std::unique_ptr<transfer::TransferServer> transfer_server_;
+  std::unique_ptr<transfer::Intake> intake_;
+  std::unique_ptr<transfer::AdxMonHandler> adxmon_;
+  std::unique_ptr<transfer::TransferServer> transfer_server_;  // null without transfers
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
   std::unique_ptr<JobThread> jobs_;
   std::unique_ptr<AdminHandlers> admin_handlers_;

@@ -26,9 +26,9 @@ Status Node::OpenMembership() {
   return {};
 }
 
-// Before the log is opened: its journals may hold segments of peers.
+// Before the log is opened: its journals may hold segments of others. A node alone takes those of
+// adx-mon.
 Status Node::OpenPeerLedger() {
-  if (!HandsOver()) return {};
   wal::RequestLedger::Options ledger;
   ledger.directory = io::JoinPath(options_.config.storage.dir, "peer-ledger");
   ledger.window = options_.config.cluster.transfer.ledger_window;
@@ -66,8 +66,7 @@ std::optional<batch::Handover> Node::MakeHandover() {
   return handover;
 }
 
-Status Node::OpenTransferServer() {
-  if (!HandsOver()) return {};
+Status Node::OpenIntake() {
   const config::Config& config = options_.config;
   transfer::Intake::Options intake;
   intake.max_in_flight = config.cluster.transfer.max_in_flight;
@@ -76,6 +75,13 @@ Status Node::OpenTransferServer() {
   }
   intake_ = std::make_unique<transfer::Intake>(
       std::move(intake), transfer::Intake::Parts{clock_, *wal_, *peer_ledger_, *store_, registry_});
+  transfer::AdxMonHandler::Options spool;
+  spool.spool = io::JoinPath(config.storage.dir, "spool");
+  for (const config::Database& database : config.databases) spool.databases.insert(database.name);
+  adxmon_ = std::make_unique<transfer::AdxMonHandler>(
+      std::move(spool), transfer::AdxMonHandler::Parts{*storage_fs_, clock_, *intake_, *quarantine_,
+                                                       [this] { return NotReady(); }, registry_});
+  if (!HandsOver()) return {};
   transfer::ServiceOptions service;
   service.listen = config.listen.transfer;
   service.tls = config.cluster.transfer_tls;

@@ -16,12 +16,13 @@ constexpr uint64_t kPartOfOnePeer = 2;
 constexpr auto kWithdrawnFor = 2 * kMaxCallTime;
 
 wal::RequestIdentity IdentityOf(const SegmentKey& key) {
-  const std::string text =
-      fmt::format("{} {} {} {}", key.origin, key.file_name, key.bytes, key.rows);
+  std::string text = fmt::format("{} {} {} {}", key.origin, key.file_name, key.bytes, key.rows);
+  if (key.part) text += fmt::format(" {}", *key.part);
   wal::RequestParts parts;
   parts.domain = "peer_segment";
   parts.tenant = text;
   parts.kind = static_cast<uint8_t>(wal::RecordKind::kPeerSegment);
+  parts.body = key.content;
   return wal::IdentityOf(parts);
 }
 
@@ -179,7 +180,7 @@ Answer Intake::Recall(const SegmentKey& key) {
 }
 
 // Nothing: it may be stored.
-std::optional<Answer> Intake::Check(wal::PeerSegment& segment, uint64_t announced_rows) const {
+std::optional<Answer> Intake::Check(wal::PeerSegment& segment, const Announced& announced) const {
   const auto invalid = [](int32_t block, std::string reason) {
     return Answer{Outcome::kInvalid, {}, block, std::move(reason)};
   };
@@ -189,21 +190,23 @@ std::optional<Answer> Intake::Check(wal::PeerSegment& segment, uint64_t announce
   if (auto bad = wal::CheckBlocks(segment)) {
     return invalid(static_cast<int32_t>(bad->number), std::move(bad->reason));
   }
-  if (segment.rows != announced_rows) {
+  if (announced.rows && segment.rows != *announced.rows) {
     return invalid(
-        -1, fmt::format("{} rows in its blocks, {} announced", segment.rows, announced_rows));
+        -1, fmt::format("{} rows in its blocks, {} announced", segment.rows, *announced.rows));
   }
   return std::nullopt;
 }
 
-Intake::OfferPtr Intake::Begin(wal::PeerSegment segment, uint64_t announced_rows, Room room) {
+Intake::OfferPtr Intake::Begin(wal::PeerSegment segment, const Announced& announced, Room room) {
   OfferPtr offer(new Offer(*this, std::move(segment)));
   wal::PeerSegment& taken = offer->segment;
-  std::optional<Answer> answer = Check(taken, announced_rows);
+  std::optional<Answer> answer = Check(taken, announced);
   wal::PendingRecord& record = offer->record;
   if (!answer) {
     const std::string file_name = wal::FormatSegmentName(taken.name).value_or(std::string());
-    record.identity = IdentityOf({taken.origin, file_name, taken.bytes.size(), announced_rows});
+    SegmentKey key{taken.origin, file_name, taken.bytes.size(), taken.rows, announced.part, {}};
+    if (announced.part) key.content = taken.bytes;
+    record.identity = IdentityOf(key);
     answer = AskLedger(record.identity);
   }
   if (!answer) {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +39,15 @@ struct SegmentKey {
   std::string_view file_name;
   uint64_t bytes = 0;
   uint64_t rows = 0;
+  // Of what comes in parts, under a name that does not tell them apart: number and bytes.
+  std::optional<uint32_t> part;
+  std::span<const char> content;
+};
+
+// What the sender says of a segment beside its name and bytes.
+struct Announced {
+  std::optional<uint64_t> rows;  // nothing: not known; else they must be those of the blocks
+  std::optional<uint32_t> part;  // see SegmentKey
 };
 
 // Threads: any.
@@ -83,9 +93,8 @@ class Intake {
 
   // Empty when there is no room now.
   Room Reserve(std::string_view origin, uint64_t bytes) EXCLUDES(mutex_);
-  // Checks the segment and queues it for the group commit. announced_rows: of its head. Never null;
-  // does not wait.
-  OfferPtr Begin(wal::PeerSegment segment, uint64_t announced_rows, Room room);
+  // Checks the segment and queues it for the group commit. Never null; does not wait.
+  OfferPtr Begin(wal::PeerSegment segment, const Announced& announced, Room room);
   // True when Settle would not wait.
   static bool Decided(const Offer& offer);
   // Waits for the commit, which the journal always ends. Every offer must be settled.
@@ -106,7 +115,7 @@ class Intake {
   // Nothing: the segment is new, and this call is to store it.
   std::optional<Answer> AskLedger(const wal::RequestIdentity& identity) EXCLUDES(mutex_);
   Answer Refusal(std::string reason) const;
-  std::optional<Answer> Check(wal::PeerSegment& segment, uint64_t announced_rows) const;
+  std::optional<Answer> Check(wal::PeerSegment& segment, const Announced& announced) const;
   void Complete(Offer& offer);
 
   const Options options_;

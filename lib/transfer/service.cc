@@ -86,8 +86,8 @@ class Service final : public v1::Transfer::Service {
     }
     for (int i = 0; i < request->segments_size(); ++i) {
       const v1::SegmentHead& head = request->segments(i);
-      const Answer answer =
-          intake_.Recall({request->parties().from(), head.file_name(), head.bytes(), head.rows()});
+      const Answer answer = intake_.Recall(
+          {request->parties().from(), head.file_name(), head.bytes(), head.rows(), {}, {}});
       ToWire(answer, static_cast<uint32_t>(i), *reply->add_answers());
     }
     return grpc::Status::OK;
@@ -155,8 +155,8 @@ class Service final : public v1::Transfer::Service {
       segment_.bytes += data;
       if (segment_.bytes.size() < expected_) return Next::kMore;
       expected_ = 0;
-      offers_.emplace_back(number_,
-                           service_.intake_.Begin(std::move(segment_), rows_, std::move(room_)));
+      offers_.emplace_back(
+          number_, service_.intake_.Begin(std::move(segment_), {rows_, {}}, std::move(room_)));
       segment_ = {};
       return Next::kMore;
     }

@@ -37,7 +37,7 @@ FENCES = [
     (r"spdlog/", ["lib/base/log.cc"], "spdlog"),
     (r"snappy", ["wal", "receive", "loadgen"], "snappy"),
     (r"isa-l", ["io", "wal", "upload"], "isa-l"),
-    (r"(zlib|zstd\w*|lz4\w*)\.h", ["wal", "receive", "upload"], "zlib, zstd, lz4"),
+    (r"(zlib|zstd\w*|lz4\w*)\.h", ["wal", "receive", "upload", "transfer"], "zlib, zstd, lz4"),
     (r"CLI/", ["cmd"], "CLI11"),
     (r"simdjson", ["receive", "cluster"], "simdjson"),
     (r"protozero/", ["receive", "loadgen"], "protozero"),

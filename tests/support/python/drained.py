@@ -11,7 +11,7 @@ from forebay_harness import wait_for
 
 LIVENESS_SECONDS = 10
 # Files that belong below storage.dir of an idle node; spare journals wait for their next use.
-IDLE_FILES = re.compile(r"lock|reserve[^/]*|journal/[^/]+|ledger/[0-9a-f]+\.ids|quarantine/.+|dlq/.+")
+IDLE_FILES = re.compile(r"lock|reserve[^/]*|journal/[^/]+|(?:peer-)?ledger/[0-9a-f]+\.ids|quarantine/.+|dlq/.+")
 
 
 def settle(node, account=None, timeout=60):

@@ -24,11 +24,11 @@ wal::PeerSegment Load(Sender& sender, const OutgoingSegment& segment) {
 
 Answer Give(Receiver& receiver, Sender& sender, const OutgoingSegment& segment) {
   return receiver.intake->Settle(
-      receiver.intake->Begin(Load(sender, segment), segment.rows, Intake::Room()));
+      receiver.intake->Begin(Load(sender, segment), {segment.rows, {}}, Intake::Room()));
 }
 
 SegmentKey KeyOf(const OutgoingSegment& segment) {
-  return {"node-1", segment.file_name, segment.bytes, segment.rows};
+  return {"node-1", segment.file_name, segment.bytes, segment.rows, {}, {}};
 }
 
 TEST_CASE("intake: a segment is taken once, and known when it comes again") {
@@ -70,13 +70,13 @@ TEST_CASE("intake: what it may not or cannot take is refused with the reason, an
     wal::PeerSegment damaged = Load(sender, segment);
     damaged.bytes[damaged.bytes.size() / 2] ^= 1;
     const Answer answer = receiver.intake->Settle(
-        receiver.intake->Begin(std::move(damaged), segment.rows, Intake::Room()));
+        receiver.intake->Begin(std::move(damaged), {segment.rows, {}}, Intake::Room()));
     CHECK(answer.outcome == Outcome::kInvalid);
     CHECK(answer.bad_block == 1);
   }
   SECTION("fewer rows than announced") {
     const Answer answer = receiver.intake->Settle(
-        receiver.intake->Begin(Load(sender, segment), segment.rows + 1, Intake::Room()));
+        receiver.intake->Begin(Load(sender, segment), {segment.rows + 1, {}}, Intake::Room()));
     CHECK(answer.outcome == Outcome::kInvalid);
     CHECK(answer.bad_block == -1);
   }
@@ -84,7 +84,7 @@ TEST_CASE("intake: what it may not or cannot take is refused with the reason, an
     wal::PeerSegment foreign = Load(sender, segment);
     foreign.name.database = "Other";
     const Answer answer = receiver.intake->Settle(
-        receiver.intake->Begin(std::move(foreign), segment.rows, Intake::Room()));
+        receiver.intake->Begin(std::move(foreign), {segment.rows, {}}, Intake::Room()));
     CHECK(answer.outcome == Outcome::kInvalid);
     CHECK_THAT(answer.reason, Catch::Contains("Other"));
   }
@@ -106,7 +106,8 @@ TEST_CASE("intake: a recalled segment is not taken any more, one that is here st
   CHECK(Give(receiver, sender, never).outcome == Outcome::kRefused);
 
   receiver.wal->hold = true;
-  auto offer = receiver.intake->Begin(Load(sender, on_its_way), on_its_way.rows, Intake::Room());
+  auto offer =
+      receiver.intake->Begin(Load(sender, on_its_way), {on_its_way.rows, {}}, Intake::Room());
   CHECK_FALSE(Intake::Decided(*offer));
   CHECK(receiver.intake->Recall(KeyOf(on_its_way)).outcome == Outcome::kUnknown);
   CHECK(Give(receiver, sender, on_its_way).outcome == Outcome::kUnknown);
@@ -123,7 +124,7 @@ TEST_CASE("intake: an offer that nobody has settled yet does not keep its genera
   Sender sender;
   Receiver receiver(fs);
   const auto segment = sender.Make("T", 5, 0);
-  auto offer = receiver.intake->Begin(Load(sender, segment), segment.rows, Intake::Room());
+  auto offer = receiver.intake->Begin(Load(sender, segment), {segment.rows, {}}, Intake::Room());
   while (!Intake::Decided(*offer)) std::this_thread::yield();
   CHECK(receiver.Values() == Doubles(0, 10));
   CHECK(receiver.intake->Settle(std::move(offer)).outcome == Outcome::kAccepted);
