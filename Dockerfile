@@ -26,7 +26,7 @@ COPY --from=build /image /
 USER 65532:65532
 WORKDIR /var/lib/forebay
 VOLUME /var/lib/forebay
-EXPOSE 9090 9091
+EXPOSE 9090 9091 9092
 # Inside a container the loopback address would be of no use to anyone.
 ENV FOREBAY_LISTEN_INGEST=0.0.0.0:9090 FOREBAY_LISTEN_ADMIN=0.0.0.0:9091
 STOPSIGNAL SIGTERM
