@@ -1,7 +1,9 @@
 """Three nodes give each other's tables to their owners: no row is lost or there twice, whatever is killed on the way."""
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 
 import conservation
@@ -39,6 +41,40 @@ def check_conservation(cluster):
         taken += sum(states["from_peers"] for states in rows.values())
         given += sum(states["transferred"] for states in rows.values())
     return given, taken
+
+
+def issue(folder):
+    """A new authority and a certificate of it, as the nodes' files in `folder`."""
+    fresh = folder / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    (fresh / "san").write_text("subjectAltName=DNS:forebay.test\n")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    for command in (["req", "-x509", *key, "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"],
+                    ["req", *key, "-subj", "/CN=node", "-keyout", "tls.key", "-out", "tls.csr"],
+                    ["x509", "-req", "-in", "tls.csr", "-days", "2", "-CA", "ca.crt", "-CAkey", "ca.key",
+                     "-CAcreateserial", "-extfile", "san", "-out", "tls.crt"]):
+        subprocess.run(["openssl", *command], cwd=fresh, check=True, capture_output=True)
+    for name in ("ca.crt", "tls.crt", "tls.key"):
+        os.replace(fresh / name, folder / name)
+
+
+def test_certificates_are_read_again_when_they_change(make_forebay, tmp_path):
+    issue(tmp_path)
+    tls = {"cert_file": str(tmp_path / "tls.crt"), "key_file": str(tmp_path / "tls.key"),
+           "ca_file": str(tmp_path / "ca.crt"), "server_name": "forebay.test"}
+    cluster = Cluster(make_forebay, {"cluster": {"transfer_tls": tls}})
+    with Load(cluster, tables=9):
+        wait_for("rows from peers", lambda: all(node.metric("forebay_transfer_received_rows_total") for node in cluster))
+        assert cluster.metric("forebay_transfer_failures_total") == 0
+        issue(tmp_path)
+        # This one knows nothing of the old authority; the others have it in memory.
+        late = cluster["node-2"]
+        late.restart()
+        wait_for("rows from and to the node with the new certificates",
+                 lambda: late.metric("forebay_transfer_received_rows_total") and late.metric(
+                     "forebay_transfer_sent_rows_total"), 30)
+    cluster.drain()
 
 
 def test_each_table_ends_at_one_owner_and_every_row_once(make_forebay):
