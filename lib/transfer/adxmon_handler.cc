@@ -169,6 +169,7 @@ void AdxMonHandler::Work(http::Exchange& exchange, bool last) {
   upload->exchange = &exchange;
   upload->last = last;
   // There is room for one entry of each upload; false: stopped.
+  // NOLINTNEXTLINE(performance-move-const-arg): the queue takes rvalues only.
   if (queue_.TryPush(std::move(upload))) return;
   Drop(exchange.head().admission());
   exchange.Respond(Counted(Closing(500, "the node is stopping")));

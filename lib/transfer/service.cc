@@ -47,7 +47,7 @@ class Service final : public v1::Transfer::Service {
 
   grpc::Status Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
                      v1::HelloReply* reply) override {
-    if (const auto status = CheckCall(*context, request->parties()); !status.ok()) return status;
+    if (auto status = CheckCall(*context, request->parties()); !status.ok()) return status;
     if (request->protocol() == 0) {
       return {StatusCode::FAILED_PRECONDITION, "a protocol before 1 is not spoken here"};
     }
@@ -64,7 +64,7 @@ class Service final : public v1::Transfer::Service {
     if (!reader->Read(&message) || !message.has_parties()) {
       return {StatusCode::INVALID_ARGUMENT, "the first message does not say who calls"};
     }
-    if (const auto status = CheckCall(*context, message.parties()); !status.ok()) return status;
+    if (auto status = CheckCall(*context, message.parties()); !status.ok()) return status;
     Stream stream(*this, message.parties().from(), *reply);
     while (reader->Read(&message)) {
       const Stream::Next next = stream.Take(message);
@@ -80,7 +80,7 @@ class Service final : public v1::Transfer::Service {
 
   grpc::Status Recall(grpc::ServerContext* context, const v1::RecallRequest* request,
                       v1::RecallReply* reply) override {
-    if (const auto status = CheckCall(*context, request->parties()); !status.ok()) return status;
+    if (auto status = CheckCall(*context, request->parties()); !status.ok()) return status;
     if (static_cast<size_t>(request->segments_size()) > kMaxSegmentsPerStream) {
       return {StatusCode::INVALID_ARGUMENT, "too many segments in one call"};
     }
