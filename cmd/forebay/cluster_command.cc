@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPoll{20};
 
-struct Options {
+struct ClusterOptions {
   std::string file;
   std::vector<std::string> assignments;
   std::vector<std::string> keys;
@@ -64,7 +64,7 @@ void PrintTable(const cluster::Membership& membership, const std::vector<std::st
   }
 }
 
-void Print(const Options& options, const cluster::Membership& membership) {
+void Print(const ClusterOptions& options, const cluster::Membership& membership) {
   if (options.json || options.watch) {
     fmt::print("{}\n", Json(membership, options.keys));
   } else {
@@ -73,7 +73,7 @@ void Print(const Options& options, const cluster::Membership& membership) {
   (void)std::fflush(stdout);
 }
 
-Status Members(const Options& options) {
+Status Members(const ClusterOptions& options) {
   config::LoadOptions load;
   if (!options.file.empty()) load.file = options.file;
   load.environment = config::ProcessEnvironment();
@@ -115,7 +115,7 @@ void AddClusterCommand(CLI::App& app, int& exit_code) {
   group->require_subcommand(1);
   CLI::App* command = group->add_subcommand(
       "members", "Print the members as a node with this configuration sees them");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ClusterOptions>();
   command->add_option("--config", options->file, "configuration file");
   command->add_option("--set", options->assignments, "override, as key.path=value; repeatable");
   command->add_option("--owner", options->keys,

@@ -11,7 +11,7 @@ namespace forebay::transfer {
 namespace {
 
 // One peer may hold this part of the room, so that others find some.
-constexpr uint64_t kPartOfOnePeer = 2;
+constexpr uint64_t kRoomPartOfOnePeer = 2;
 // Calls that could still bring a withdrawn segment have ended by then.
 constexpr auto kWithdrawnFor = 2 * kMaxCallTime;
 
@@ -28,22 +28,6 @@ wal::RequestIdentity IdentityOf(const SegmentKey& key) {
 
 uint32_t Saturated(uint64_t count) {
   return static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
-}
-
-std::string_view NameOf(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kAccepted:
-      return "accepted";
-    case Outcome::kDuplicate:
-      return "duplicate";
-    case Outcome::kRefused:
-      return "overloaded";
-    case Outcome::kInvalid:
-      return "invalid";
-    case Outcome::kUnknown:
-      return "undecided";
-  }
-  return "";
 }
 
 }  // namespace
@@ -113,7 +97,7 @@ Intake::Room Intake::Reserve(std::string_view origin, uint64_t bytes) {
   const uint64_t all = options_.max_in_flight.value;
   // One segment is always let in, whatever its size.
   if (in_flight_ != 0 && in_flight_ + bytes > all) return room;
-  if (own != 0 && own + bytes > all / kPartOfOnePeer) return room;
+  if (own != 0 && own + bytes > all / kRoomPartOfOnePeer) return room;
   if (used == by_origin_.end()) used = by_origin_.emplace(origin, 0).first;
   used->second += bytes;
   in_flight_ += bytes;

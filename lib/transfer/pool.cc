@@ -21,23 +21,7 @@ constexpr milliseconds kIdleWait{1000};
 constexpr milliseconds kLeastAvoid{1000};
 constexpr std::chrono::seconds kRecallTime{10};
 // One peer gets this part of the workers, so that one that hangs leaves some.
-constexpr uint32_t kPartOfOnePeer = 2;
-
-std::string_view NameOf(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kAccepted:
-      return "accepted";
-    case Outcome::kDuplicate:
-      return "duplicate";
-    case Outcome::kRefused:
-      return "refused";
-    case Outcome::kInvalid:
-      return "invalid";
-    case Outcome::kUnknown:
-      return "unknown";
-  }
-  return "";
-}
+constexpr uint32_t kWorkersPartOfOnePeer = 2;
 
 OutgoingSegment Outgoing(const wal::SegmentLease& lease) {
   const wal::SegmentInfo& info = lease.info();
@@ -162,7 +146,7 @@ void TransferPool::Stop(MonotonicTime deadline) {
 }
 
 std::optional<TransferPool::Job> TransferPool::Pop(MonotonicTime deadline) {
-  const uint32_t most = std::max<uint32_t>(config_.workers / kPartOfOnePeer, 1);
+  const uint32_t most = std::max<uint32_t>(config_.workers / kWorkersPartOfOnePeer, 1);
   MutexLock lock(mutex_);
   while (!stopping_) {
     const MonotonicTime now = parts_.clock.Monotonic();

@@ -22,7 +22,7 @@ namespace forebay::transfer {
 namespace {
 
 constexpr size_t kMaxMemberName = 253;
-constexpr std::chrono::milliseconds kRoomStep{20};
+constexpr std::chrono::milliseconds kServiceRoomStep{20};
 constexpr int kStreamsPerConnection = 16;
 // gRPC keeps some threads for itself.
 constexpr int kThreadsOfGrpc = 8;
@@ -168,7 +168,7 @@ class Service final : public v1::Transfer::Service {
         Intake::Room room = service_.intake_.Reserve(origin_, bytes);
         if (room || std::chrono::steady_clock::now() >= until) return room;
         if (offers_.empty()) {
-          std::this_thread::sleep_for(kRoomStep);
+          std::this_thread::sleep_for(kServiceRoomStep);
         } else {
           SettleFront();
         }

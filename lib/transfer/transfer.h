@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace forebay::transfer {
 
@@ -21,6 +22,23 @@ enum class Outcome {
   kInvalid,    // it is not there, and the peer will never take it
   kUnknown,    // may be there: only the peer can say
 };
+
+// Label of metrics; the same on both sides.
+constexpr std::string_view NameOf(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kAccepted:
+      return "accepted";
+    case Outcome::kDuplicate:
+      return "duplicate";
+    case Outcome::kRefused:
+      return "overloaded";
+    case Outcome::kInvalid:
+      return "invalid";
+    case Outcome::kUnknown:
+      return "undecided";
+  }
+  return "";
+}
 
 struct Answer {
   Outcome outcome = Outcome::kUnknown;
