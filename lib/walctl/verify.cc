@@ -8,6 +8,7 @@
 #include "base/byte_buffer.h"
 #include "wal/batch_manifest.h"
 #include "wal/journal_reader.h"
+#include "wal/peer_segment.h"
 #include "wal/s2_decoder.h"
 #include "wal/segment_reader.h"
 #include "wal/series_block.h"
@@ -26,47 +27,83 @@ Status NoteWhole(const Error& error, VerifyReport& report) {
   return OkStatus();
 }
 
-Status VerifySegment(io::FileSystem& fs, VerifyReport& report) {
-  wal::SegmentReaderOptions options;
-  options.include_summary = true;
-  const auto reader = wal::SegmentReader::Open(fs, report.path, options);
-  if (!reader.ok()) return NoteWhole(reader.error(), report);
+// What the blocks of a segment hold.
+struct Blocks {
+  uint64_t blocks = 0;  // good ones
+  uint64_t rows = 0;
+  uint64_t last_summary = 0;  // its offset
+};
+
+// Decodes every block. Offsets of findings: in the file, where the segment begins at `base`.
+Result<Blocks> VerifyBlocks(wal::SegmentReader& reader, uint64_t base, VerifyReport& report) {
+  const auto note = [&](uint64_t offset, uint64_t length, std::string what) {
+    report.damage.push_back({base + offset, length, std::move(what)});
+  };
+  Blocks found;
   wal::SeriesBlockDecoder decoder;
-  uint64_t last_frame = 0;
   for (;;) {
-    FOREBAY_ASSIGN_OR_RETURN(const auto block, (*reader)->Next());
+    FOREBAY_ASSIGN_OR_RETURN(const auto block, reader.Next());
     if (!block) break;
     if (block->header.type == wal::BlockType::kSummary) {
-      last_frame = block->offset;
+      found.last_summary = block->offset;
       continue;
     }
     if (block->header.version == wal::kBlockVersionSeries) {
       const std::string_view payload(block->payload.data(), block->payload.size());
       const Status decoded = decoder.Decode(payload, block->header.row_count);
       if (!decoded.ok()) {
-        report.damage.push_back({block->offset, block->frame.size(),
-                                 fmt::format("series block: {}", decoded.error().message())});
+        note(block->offset, block->frame.size(),
+             fmt::format("series block: {}", decoded.error().message()));
         continue;
       }
     } else if (block->header.version > wal::kBlockVersionSeries) {
-      report.damage.push_back({block->offset, block->frame.size(),
-                               fmt::format("unknown block version {}", block->header.version)});
+      note(block->offset, block->frame.size(),
+           fmt::format("unknown block version {}", block->header.version));
       continue;
     }
-    ++report.blocks;
-    report.rows += block->header.row_count;
+    ++found.blocks;
+    found.rows += block->header.row_count;
   }
-  for (const wal::DamagedRange& range : (*reader)->damage()) {
-    report.damage.push_back({range.offset, range.length, std::string(wal::Name(range.reason))});
+  for (const wal::DamagedRange& range : reader.damage()) {
+    note(range.offset, range.length, std::string(wal::Name(range.reason)));
   }
+  return found;
+}
+
+Status VerifySegment(io::FileSystem& fs, VerifyReport& report) {
+  wal::SegmentReaderOptions options;
+  options.include_summary = true;
+  const auto reader = wal::SegmentReader::Open(fs, report.path, options);
+  if (!reader.ok()) return NoteWhole(reader.error(), report);
+  FOREBAY_ASSIGN_OR_RETURN(const Blocks found, VerifyBlocks(**reader, 0, report));
+  report.blocks = found.blocks;
+  report.rows = found.rows;
   FOREBAY_ASSIGN_OR_RETURN(const auto summary, wal::ReadSummary(fs, report.path));
   if (summary && report.damage.empty() &&
       (summary->rows != report.rows || summary->blocks != report.blocks)) {
     report.damage.push_back(
-        {last_frame, wal::kSummaryFrameBytes,
+        {found.last_summary, wal::kSummaryFrameBytes,
          fmt::format("the summary counts {} rows in {} blocks, the file holds {} in {}",
                      summary->rows, summary->blocks, report.rows, report.blocks)});
   }
+  return OkStatus();
+}
+
+// The request in a record's body.
+Status VerifyRequest(const wal::ReplayedRecord& record, ByteBuffer& decoded) {
+  FOREBAY_ASSIGN_OR_RETURN(const size_t size, wal::S2DecodedLength(record.body));
+  if (size > kMaxBodyDecoded) return Error(ErrorCode::kCorruption, "decodes to too many bytes");
+  decoded.clear();
+  return wal::S2Decode(record.body, std::span(decoded.Ensure(size), size));
+}
+
+// The segment of a peer in a record's body, which begins at `base` in the file.
+Status VerifyPeerSegment(const wal::ReplayedRecord& record, uint64_t base, VerifyReport& report) {
+  FOREBAY_ASSIGN_OR_RETURN(const wal::PeerSegment segment,
+                           wal::ParsePeerSegment(record.tenant, record.body));
+  FOREBAY_ASSIGN_OR_RETURN(const auto reader, wal::SegmentReader::OpenBytes(segment.bytes));
+  FOREBAY_ASSIGN_OR_RETURN(const Blocks found, VerifyBlocks(*reader, base, report));
+  report.rows += found.rows;
   return OkStatus();
 }
 
@@ -77,19 +114,17 @@ Status VerifyJournal(io::FileSystem& fs, VerifyReport& report) {
   for (;;) {
     FOREBAY_ASSIGN_OR_RETURN(const auto record, (*reader)->Next());
     if (!record) break;
-    const auto size = wal::S2DecodedLength(record->body);
-    Status body = size.ok() ? OkStatus() : Status(size.error());
-    if (size.ok() && *size > kMaxBodyDecoded)
-      body = Error(ErrorCode::kCorruption, "decodes to too many bytes");
-    if (body.ok()) {
-      decoded.clear();
-      body = wal::S2Decode(record->body, std::span(decoded.Ensure(*size), *size));
-    }
+    const uint64_t at = (*reader)->offset();
+    const size_t before = report.damage.size();
+    const Status body = record->kind == wal::RecordKind::kPeerSegment
+                            ? VerifyPeerSegment(*record, at, report)
+                            : VerifyRequest(*record, decoded);
+    if (report.damage.size() != before) continue;
     if (body.ok()) {
       ++report.blocks;
     } else {
-      report.damage.push_back({(*reader)->offset(), record->body.size(),
-                               fmt::format("record's body: {}", body.error().message())});
+      report.damage.push_back(
+          {at, record->body.size(), fmt::format("record's body: {}", body.error().message())});
     }
   }
   for (const wal::JournalDamage& damage : (*reader)->damage()) {

@@ -22,7 +22,7 @@ struct VerifyReport {
   FileKind kind = FileKind::kOther;
   uint64_t bytes = 0;
   uint64_t blocks = 0;          // of a segment, or records of a journal, that are good
-  uint64_t rows = 0;            // in good blocks
+  uint64_t rows = 0;            // in good blocks; of journals: of peers' segments
   std::vector<Finding> damage;  // in file order
   // What looks unfinished but is what a crash or a writer at work leaves: a journal's torn last
   // record.
@@ -32,8 +32,9 @@ struct VerifyReport {
 };
 
 // Segments: frames, CRCs, S2, series blocks, summary. Journals: record checksums, snappy of the
-// bodies. Manifests: checksum and fields. Files of other kinds are not looked into. Errors:
-// kNotFound when the file is gone, io. Damage is in the report, never an error.
+// requests, peers' segments like segments. Manifests: checksum and fields. Files of other kinds are
+// not looked into. Errors: kNotFound when the file is gone, io. Damage is in the report, never an
+// error.
 Result<VerifyReport> VerifyFile(io::FileSystem& fs, const std::string& path);
 
 }  // namespace forebay::walctl

@@ -57,7 +57,12 @@ class Cluster:
         return found
 
     def drain(self, timeout=60):
-        """Until everything acknowledged is in some node's sink. Returns the account as text.
+        """Until everything acknowledged is in some node's sink. Returns the account as text."""
+        self.settle(timeout)
+        return self.account.verify(next(iter(self)))
+
+    def settle(self, timeout=60):
+        """Until no node has anything left.
 
         A flush uploads what lies on a node; what was being given to another one may be there by then: once more.
         """
@@ -71,4 +76,3 @@ class Cluster:
 
         wait_for("the ends of all recoveries", lambda: self.metric("forebay_wal_recovering") == 0, timeout)
         wait_for("everything to be uploaded", flushed, timeout)
-        return self.account.verify(next(iter(self)))

@@ -11,6 +11,7 @@
 #include "table/series_table.h"
 #include "wal/batch_manifest.h"
 #include "wal/journal_writer.h"
+#include "wal/peer_segment.h"
 #include "wal/request_ledger.h"
 #include "wal/segment_name.h"
 #include "wal/segment_writer.h"
@@ -270,6 +271,35 @@ TEST_CASE(
   CHECK(bodies->blocks == 2);
   REQUIRE(bodies->damage.size() == 1);
   CHECK(bodies->damage[0].reason.find("record's body") == 0);
+}
+
+TEST_CASE("wal verify: a peer's segment in a journal is looked through like one in a file") {
+  io::MemoryFileSystem fs;
+  MakeDirectories(fs);
+  const std::string path = WriteSeriesSegment(fs, "Cpu", kId, 100);
+  wal::PeerSegment segment;
+  segment.origin = "node-1";
+  segment.name = wal::ParseSegmentName(io::BaseName(path)).value();
+  segment.bytes = fs.Contents(path).value();
+  wal::JournalWriter::Options options;
+  options.identity = {0x2f24a73200007000, 0xABCD};
+  auto writer = wal::JournalWriter::Create(fs, "data/journal", options).value();
+  const std::string description = wal::DescribePeerSegment(segment);
+  std::string damaged = segment.bytes;
+  damaged[30] = static_cast<char>(damaged[30] ^ 1);
+  for (const std::string& body : {segment.bytes, damaged}) {
+    wal::PendingRecord record;
+    record.kind = wal::RecordKind::kPeerSegment;
+    record.tenant = description;
+    record.body = body;
+    REQUIRE(writer->Append(&record).ok());
+  }
+  const auto report = VerifyFile(fs, "data/journal/" + wal::JournalFileName(options.identity));
+  REQUIRE(report.ok());
+  CHECK(report->blocks == 1);
+  CHECK(report->rows == 200);
+  REQUIRE(report->damage.size() == 1);
+  CHECK(report->damage[0].reason.find("record's body: block 0: bad crc") == 0);
 }
 
 TEST_CASE("wal verify: the unfinished last record of a journal is a note, not damage") {
