@@ -99,12 +99,13 @@ def test_the_journal_of_an_account_tells_the_same_account(make_forebay, tmp_path
 def test_rows_that_do_not_add_up_are_found():
     def metrics(**states):
         rows = {(conservation.FAMILY, (("database", "A"), ("side", side), ("state", state))): value
-                for side, state, value in [("in", "received", 5), ("in", "recovered", 2), ("out", "uploaded", 7)]
-                + [("out", state, 0) for state in conservation.NAMES[4:] if state != "uploaded"]
-                for value in [states.get(state, value)]}
+                for side, names in (("in", conservation.COMES_IN), ("out", conservation.GOES_OUT)) for state in names
+                for value in [states.get(state, {"received": 5, "recovered": 2, "uploaded": 7}.get(state, 0))]}
         return {**rows, ("forebay_receive_received_samples_total", ()): 5.0}
 
     assert not conservation.differences(metrics())
     assert conservation.differences(metrics(uploaded=6))
     assert conservation.differences(metrics(uploaded=6, pending=1)) == []
+    assert conservation.differences(metrics(from_peers=1, transferred=1)) == []
+    assert conservation.differences(metrics(from_peers=1))
     assert conservation.differences(metrics(received=4, uploaded=6)) == ["4 rows received by database, 5 by kind"]

@@ -6,9 +6,9 @@ import time
 
 FAMILY = "forebay_conservation_rows"
 RECEIVED = [f"forebay_receive_received_{kind}_total" for kind in ("samples", "histograms", "exemplars", "metadata")]
-NAMES = ("in", "received", "from_peers", "recovered", "out", "deduplicated", "dropped", "refused", "uploaded", "transferred",
-         "pending", "quarantined",
-         "dead_lettered")
+COMES_IN = ("received", "from_peers", "recovered")
+GOES_OUT = ("deduplicated", "dropped", "refused", "uploaded", "transferred", "pending", "quarantined", "dead_lettered")
+NAMES = ("in", *COMES_IN, "out", *GOES_OUT)
 
 
 def rows_by_state(metrics):
