@@ -1,8 +1,6 @@
 """Three nodes give each other's tables to their owners: no row is lost or there twice, whatever is killed on the way."""
 import os
-import random
 import shutil
-import signal
 import subprocess
 import time
 
@@ -10,27 +8,10 @@ import conservation
 import failpoints
 import pytest
 from accounting import PROMETHEUS, Senders
-from cluster import Cluster
+from cluster import Cluster, Load, stop_for
 from forebay_harness import wait_for
 
-KILLS = int(os.environ.get("FOREBAY_TEST_CLUSTER_KILLS", "6"))
 POINTS = [name for name in failpoints.all_names() if name.startswith("transfer.")]
-
-
-class Load:
-    """Senders to every node of a cluster."""
-
-    def __init__(self, cluster, **options):
-        self.senders = [Senders(node, cluster.account, count=1, seed=seed, profile=PROMETHEUS, pause=0.01, **options)
-                        for seed, node in enumerate(cluster)]
-
-    def __enter__(self):
-        for senders in self.senders:
-            senders.__enter__()
-
-    def __exit__(self, *failure):
-        for senders in self.senders:
-            senders.__exit__(*failure)
 
 
 def check_conservation(cluster):
@@ -82,8 +63,7 @@ def test_each_table_ends_at_one_owner_and_every_row_once(make_forebay):
     with Load(cluster, tables=9):
         time.sleep(4)
     # Not flushed: what is left is uploaded where it belongs, by its age.
-    wait_for("the uploads", lambda: sum(states["pending"] for node in cluster
-                                        for states in conservation.check(node).values()) == 0, 30)
+    cluster.wait_settled(30)
     tables = cluster.tables()
     assert len(tables) == 9
     assert all(len(nodes) == 1 for nodes in tables.values()), tables
@@ -110,15 +90,14 @@ def test_without_transfers_every_node_uploads_what_it_received(make_forebay):
 def test_what_came_from_a_peer_goes_no_further(make_forebay):
     # node-0 gives everything to a node that it takes for the owner, which takes another one for it.
     cluster = Cluster(make_forebay, {"batch": {"max_age": "2s"}}, start=False)
-    members = {name: {"name": name, "address": f"127.0.0.1:{port}"} for name, port in cluster.ports.items()}
+    members = {member["name"]: member for member in cluster.members()}
     views = {"node-0": ["node-1"], "node-1": ["node-2"], "node-2": ["node-2"]}
     for name, seen in views.items():
         cluster[name].config["cluster"]["members"] = [members[other] for other in seen]
         cluster[name].start()
     with Senders(cluster["node-0"], cluster.account, count=1, tables=3, profile=PROMETHEUS, pause=0.01):
         cluster.account.wait_acknowledged(2000, 20)
-    wait_for("the uploads", lambda: sum(states["pending"] for node in cluster
-                                        for states in conservation.check(node).values()) == 0, 30)
+    cluster.wait_settled(30)
     assert {name for nodes in cluster.tables().values() for name in nodes} == {"node-1"}
     cluster.account.verify(cluster["node-0"])
 
@@ -143,30 +122,12 @@ def test_a_kill_between_any_two_steps_costs_and_doubles_nothing(make_forebay, po
     assert cluster.metric("forebay_transfer_gave_up_rows_total") == 0
 
 
-def test_kills_of_any_node_at_any_time_cost_and_double_nothing(make_forebay):
-    cluster = Cluster(make_forebay)
-    chance = random.Random(7)
-    with Load(cluster, tables=9):
-        for _ in range(KILLS):
-            time.sleep(chance.uniform(0.2, 1.2))
-            chance.choice(list(cluster)).restart(kill=True, wait=False)
-            time.sleep(0.2)
-        for node in cluster:
-            node.wait_listening()
-            wait_for("the node", lambda node=node: node.metric("forebay_ready") == 1)
-        cluster.account.wait_acknowledged(1000, 20)
-    cluster.drain()
-    assert cluster.metric("forebay_transfer_gave_up_rows_total") == 0
-
-
 def test_a_peer_that_stands_still_keeps_nothing_for_itself(make_forebay):
     cluster = Cluster(make_forebay)
     victim = cluster["node-2"]
     with Load(cluster, tables=9):
         cluster.account.wait_acknowledged(500, 20)
-        os.kill(victim.pid, signal.SIGSTOP)
-        time.sleep(4)
-        os.kill(victim.pid, signal.SIGCONT)
+        stop_for(victim, 4, time.sleep)
         cluster.account.wait_acknowledged(500, 20)
     cluster.drain()
     assert cluster.metric("forebay_transfer_gave_up_rows_total") == 0

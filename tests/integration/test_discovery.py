@@ -1,15 +1,14 @@
 """Discovery of the cluster's members by the real binary: a list, a real dnsmasq, a strict stand-in for the Kubernetes API."""
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
+from dnsmasq import SERVICE, Dnsmasq, pod_host
 from forebay_harness import binary
 from kubernetes_api import NAMESPACE, FakeKubernetes
 from processes import Process, free_port, wait_for
 
-SERVICE = "_transfer._tcp.forebay-headless.monitoring.svc.cluster.local"
 
 
 def members_once(*settings, owner=None):
@@ -93,32 +92,6 @@ def test_settings_that_cannot_work_are_refused_with_the_key(settings, says):
 
 
 # ---- DNS
-
-
-class Dnsmasq(Process):
-    """A real DNS server with the SRV records given as (target, port)."""
-
-    def __init__(self, folder, port):
-        super().__init__("dnsmasq", folder)
-        self.port = port
-
-    def serve(self, records):
-        self.stop_if_running()
-        command = [shutil.which("dnsmasq"), "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
-                   "--listen-address=127.0.0.1", "--bind-interfaces", f"--port={self.port}", "--local=/cluster.local/",
-                   "--pid-file=", "--user=", "--log-facility=-"]
-        command += [f"--srv-host={SERVICE},{target},{port}" for target, port in records]
-        self.spawn(command)
-        wait_for("dnsmasq", lambda: "started" in self.log_path.read_text()[self.log_start:], timeout=10)
-
-    def stop_if_running(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-
-def pod_host(number):
-    return f"forebay-{number}.forebay-headless.monitoring.svc.cluster.local"
 
 
 @pytest.fixture

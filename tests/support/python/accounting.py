@@ -26,7 +26,7 @@ FIRST_VALUE = 1 << 52  # so that every number has 53 bits
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """When a sender tries again. A request without an answer is tried again unless attempts is 1."""
+    """When a sender tries again. A request without an answer is tried again while there are attempts, unless told otherwise."""
 
     name: str
     attempts: int  # of one request; the sender then gives it up
@@ -34,6 +34,7 @@ class Profile:
     first_wait: float  # doubles up to last_wait
     last_wait: float
     obeys_retry_after: bool
+    retry_lost: bool = True  # again without an answer
 
 
 # A sender that never repeats anything.
@@ -44,6 +45,8 @@ PROMETHEUS = Profile("prometheus", 1000, False, 0.03, 1.0, True)
 STRICT = Profile("strict", 5, True, 0.05, 1.0, True)
 # Looser: repeats everything at once and does not listen.
 LOOSE = Profile("loose", 1000, True, 0.001, 0.02, False)
+# Behind a load balancer: a repetition may reach another node, which knows nothing of the first try.
+BALANCED = Profile("balanced", 1000, False, 0.03, 1.0, True, retry_lost=False)
 PROFILES = (ONCE, PROMETHEUS, STRICT, LOOSE)
 
 
@@ -236,7 +239,7 @@ class Senders:
         for attempt in range(1, profile.attempts + 1):
             status, retry_after = connection.send(request, attempt)
             lost_answer = lost_answer or status is None
-            again = status is None or status >= 500 or (status == 429 and profile.retry_429)
+            again = (status is None and profile.retry_lost) or (status or 0) >= 500 or (status == 429 and profile.retry_429)
             last = not again or attempt == profile.attempts or self.stopping.is_set()
             self.account.note(request.values, status, refused=last and not lost_answer, bad=request.bad)
             if last:
@@ -264,6 +267,9 @@ class Request:
 class Connection:
     """One sender's connection to a node, made anew when it was lost."""
 
+    # Of a load balancer that has no answer from the node; a node says neither.
+    NOT_THE_NODE = (502, 504)
+
     def __init__(self, node, timeout=10):
         self.node = node
         self.timeout = timeout
@@ -279,6 +285,8 @@ class Connection:
             response = self.writer.send(request.body, content_type, version, headers, compress=bytes)
         except (OSError, http.client.HTTPException):
             self.close()
+            return None, None
+        if response.status in self.NOT_THE_NODE:
             return None, None
         if not request.version1 and response.status in (204, 400):
             kept = len(request.values) - len(request.bad)

@@ -1,11 +1,15 @@
-"""Three real nodes on loopback that know each other by a list, with one account of all their rows."""
+"""Nodes that know each other by a list, with one account of all their rows: on loopback, or in a network of netns.py."""
 
-from accounting import Account
+import os
+import signal
+
+from accounting import PROMETHEUS, Account, Senders
 from forebay_harness import merge, wait_for
 from oracle import Oracle
 from processes import free_port
 
 NAMES = ("node-0", "node-1", "node-2")
+INGEST, ADMIN, TRANSFER = 9090, 9091, 9092
 
 
 class Union(Oracle):
@@ -13,31 +17,58 @@ class Union(Oracle):
 
     def __init__(self, roots):
         super().__init__(roots[0])
-        self.roots = roots
+        self.roots = list(roots)
 
     def finished(self):
         return sorted(path for root in self.roots for path in root.glob("*/*/[0-9]*/[0-9]*/[0-9]*/*.csv.gz"))
 
 
 class Cluster:
-    """make: the fixture make_forebay. Thresholds are small, so that all ways are gone within seconds."""
+    """make: the fixture make_forebay, or what does the same. Thresholds are small, so that all ways are gone within seconds.
 
-    def __init__(self, make, config=None, names=NAMES, start=True):
-        self.ports = {name: free_port() for name in names}
-        members = [{"name": name, "address": f"127.0.0.1:{port}"} for name, port in self.ports.items()]
+    network: hosts named like the nodes; without one they are on 127.0.0.1. journal: of the account.
+    """
+
+    def __init__(self, make, config=None, names=NAMES, start=True, network=None, journal=None):
+        self.network = network
+        self.listen = {name: self.addresses(name) for name in names}
         base = {
             "generation": {"max_age": "200ms"},
             "batch": {"max_age": "3s"},
             "upload": {"retry_initial": "20ms", "retry_max": "200ms"},
-            "cluster": {"discovery": "static", "members": members,
+            "cluster": {"discovery": "static", "members": self.members(names),
                         "transfer": {"timeout": "2s", "unhealthy_for": "300ms"}},
         }
         self.nodes = {}
-        for name, port in self.ports.items():
-            mine = {"cluster": {"member": name}, "listen": {"transfer": f"127.0.0.1:{port}"}}
-            self.nodes[name] = make(merge(merge(base, config or {}), mine), name=name, start=start)
-        self.account = Account()
+        for name, listen in self.listen.items():
+            mine = {"cluster": {"member": name}, "listen": listen}
+            node = make(merge(merge(base, config or {}), mine), name=name, start=False)
+            node.prefix = network.hosts[name].prefix if network else []
+            self.nodes[name] = node
+        self.account = Account(journal)
         self.account.oracle = Union([node.out for node in self])
+        if start:
+            self.start()
+
+    def addresses(self, name):
+        if self.network:
+            host = self.network.hosts[name].address
+            return {"ingest": f"{host}:{INGEST}", "admin": f"{host}:{ADMIN}", "transfer": f"{host}:{TRANSFER}"}
+        return {"transfer": f"127.0.0.1:{free_port()}"}
+
+    def members(self, names=NAMES):
+        return [{"name": name, "address": self.listen[name]["transfer"]} for name in names]
+
+    def start(self, timeout=30.0):
+        """All at the same time."""
+        for node in self:
+            node.start(wait=False)
+        self.wait_ready(timeout)
+
+    def wait_ready(self, timeout=30.0):
+        for node in self:
+            node.wait_listening(timeout)
+            node.wait_ready(f"{node.admin_url}/readyz", timeout)
 
     def __iter__(self):
         return iter(self.nodes.values())
@@ -55,6 +86,10 @@ class Cluster:
             for path in node.out.glob("*/*/[0-9]*"):
                 found.setdefault(path.parent.name, set()).add(name)
         return found
+
+    def wait_settled(self, timeout=60):
+        """Until each node has delivered all by itself, as its policy says."""
+        wait_for("the uploads", lambda: not self.metric("forebay_conservation_rows", state="pending"), timeout)
 
     def drain(self, timeout=60):
         """Until everything acknowledged is in some node's sink. Returns the account as text."""
@@ -76,3 +111,29 @@ class Cluster:
 
         wait_for("the ends of all recoveries", lambda: self.metric("forebay_wal_recovering") == 0, timeout)
         wait_for("everything to be uploaded", flushed, timeout)
+
+
+class Load:
+    """Senders to every node of a cluster."""
+
+    def __init__(self, cluster, seed=0, profile=PROMETHEUS, pause=0.01, targets=None, **options):
+        self.senders = [Senders(node, cluster.account, count=1, seed=seed * 100 + number, profile=profile, pause=pause, **options)
+                        for number, node in enumerate(targets or cluster)]
+
+    def __enter__(self):
+        for senders in self.senders:
+            senders.__enter__()
+        return self
+
+    def __exit__(self, *failure):
+        for senders in self.senders:
+            senders.__exit__(*failure)
+
+
+def stop_for(node, seconds, sleep):
+    """SIGSTOP, and SIGCONT after a time."""
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        sleep(seconds)
+    finally:
+        os.kill(node.pid, signal.SIGCONT)

@@ -218,6 +218,7 @@ class Forebay(Process):
         self.out = self.folder / "out"
         self.arguments = list(arguments)
         self.env = dict(env or {})
+        self.prefix = []  # words before the command, of a program that ends as the command: nsenter
         self.config = merge(
             {
                 "storage": {"dir": str(self.data)},
@@ -236,7 +237,7 @@ class Forebay(Process):
         self.starts += 1
         path = self.folder / "config.yaml"
         path.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
-        self.spawn([binary(), "serve", "--config", path, *self.arguments], self.env, unset="FOREBAY_")
+        self.spawn([*self.prefix, binary(), "serve", "--config", path, *self.arguments], self.env, unset="FOREBAY_")
         if wait:
             self.wait_listening(timeout)
             self.wait_ready(f"{self.admin_url}/readyz", timeout)
