@@ -43,7 +43,7 @@ class Cluster:
         for name, listen in self.listen.items():
             mine = {"cluster": {"member": name}, "listen": listen}
             node = make(merge(merge(base, config or {}), mine), name=name, start=False)
-            node.prefix = network.hosts[name].prefix if network else []
+            node.prefix = list(network.hosts[name].prefix) if network else []
             self.nodes[name] = node
         self.account = Account(journal)
         self.account.oracle = Union([node.out for node in self])

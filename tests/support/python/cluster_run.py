@@ -66,7 +66,7 @@ class Round:
                                network=network, journal=self.folder / "account.journal")
         if self.dns:
             for node in self.cluster:
-                node.prefix += self.own_resolver()
+                node.prefix = node.prefix + self.own_resolver()
         self.healed_at = None  # time at which the trouble of the lines ends
 
     def drop(self, kinds):

@@ -13,13 +13,13 @@ import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-TOOLS = ROOT / "build" / "tools" / "usr" / "bin"
+TOOLS = [ROOT / "build" / "tools" / "usr" / folder for folder in ("bin", "sbin")]
 
 
 def program(name):
     """Path of a program of tests/packages-tools.txt, as ./dev unpacked it, or of the system's."""
-    unpacked = TOOLS / name
-    path = str(unpacked) if unpacked.exists() else shutil.which(name)
+    unpacked = [folder / name for folder in TOOLS if (folder / name).exists()]
+    path = str(unpacked[0]) if unpacked else shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
     if path is None:
         raise FileNotFoundError(f"{name} is not there: run ./dev setup")
     return path
