@@ -193,7 +193,7 @@ class Network:
 
     def block(self, source, target):
         """Nothing gets from source to target; answers to what target sends come from source too, so they are lost."""
-        self.add_rule(target, f"ip saddr {self.hosts[source].address} drop")
+        self.add_rule(target, f"ip saddr {self.hosts[source].address} counter drop")
 
     def partition(self, *names):
         """These on one side, all other nodes on the other; clients reach everybody."""
@@ -207,13 +207,18 @@ class Network:
         """So many packets from other nodes do not arrive at this one, and at others from it."""
         for other in self.nodes():
             if other != name:
-                rule = f"numgen random mod 1000 < {int(percent * 10)} drop"
+                rule = f"numgen random mod 1000 < {int(percent * 10)} counter drop"
                 self.add_rule(name, f"ip saddr {self.hosts[other].address} {rule}")
                 self.add_rule(other, f"ip saddr {self.hosts[name].address} {rule}")
 
     def add_rule(self, host, rule):
         self.rules.setdefault(host, []).append(rule)
         run(*self.hosts[host].prefix, "nft", "add", "rule", "inet", "faults", "input", *rule.split())
+
+    def dropped(self):
+        """Packets that the rules of now have dropped."""
+        return sum(int(packets) for host in self.rules for packets in re.findall(
+            r"counter packets (\d+)", run(*self.hosts[host].prefix, "nft", "list", "chain", "inet", "faults", "input")))
 
     def slow(self, name, kilobits):
         """What the host sends leaves at this rate."""
