@@ -31,7 +31,7 @@ def run(folder, network, kills, **options):
 
 @pytest.mark.timeout(300 + 3 * KILLS)
 def test_kills_of_any_node_at_any_time_lose_and_double_nothing(tmp_path, network):
-    totals = run(tmp_path, network, KILLS, kinds=cluster_run.KILLS_ONLY)
+    totals = run(tmp_path, network, KILLS, kinds=cluster_run.KILLS_ONLY, delay_ms=cluster_run.DELAY_MS)
     assert totals.transferred, "nothing was given to a peer: this run shows nothing"
 
 

@@ -20,7 +20,11 @@ from dnsmasq import DOMAIN, SERVICE, Dnsmasq
 from drained import check_leftovers
 from forebay_harness import Forebay, merge
 
-CONFIG = merge(chaos_run.CONFIG, {"batch": {"max_age": "2s"}})
+# A peer is left alone for longer than rows wait for their upload: a row that is wrongly taken for not given is soon doubled.
+CONFIG = merge(chaos_run.CONFIG, {"generation": {"max_age": "100ms"}, "batch": {"max_age": "500ms"},
+                                  "cluster": {"transfer": {"unhealthy_for": "700ms"}}})
+# Of every line, both ways: calls take so long that kills fall into them.
+DELAY_MS = 20
 SETTLE_EVERY = 50
 READY_SECONDS = chaos_run.READY_SECONDS
 
@@ -33,19 +37,21 @@ EVERYTHING = {**NODE_TROUBLE, **LINE_TROUBLE}
 @dataclasses.dataclass
 class Totals(chaos_run.Totals):
     transferred: int = 0  # rows, by the metrics of processes that lived to be asked
+    unknown: int = 0  # times that a segment was sent whole and not answered, of the same
     killed: int = 0
 
     def kills(self):
         return self.killed
 
     def verdict(self):
-        return f"{self.killed} kills, {self.acknowledged} acknowledged, {self.lost} lost, {self.duplicated} doubled"
+        return f"{self.transferred} rows to peers, {self.unknown} segments in doubt for a time\n" + f"{self.killed} kills, {self.acknowledged} acknowledged, {self.lost} lost, {self.duplicated} doubled"
 
 
 class Round:
-    """network: of netns.py, entered, with hosts named NAMES; Loopback has no trouble of lines."""
+    """network: of netns.py, entered, with hosts named NAMES; Loopback has no trouble of lines. delay_ms: None: by the seed."""
 
-    def __init__(self, folder, seed, totals, network, kinds=None, config=None, mean_ms=300, members_by_dns=True):
+    def __init__(self, folder, seed, totals, network, kinds=None, config=None, mean_ms=300, members_by_dns=True,
+                 delay_ms=None):
         self.folder = pathlib.Path(folder)
         self.chance = random.Random(seed)
         self.totals = totals
@@ -61,6 +67,7 @@ class Round:
             self.drop(["members"])
         if not failpoints.compiled_in():
             self.drop(["failpoint"])
+        self.delay_ms = self.chance.choice([0, DELAY_MS]) if delay_ms is None else delay_ms
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cluster = Cluster(self.make_node, merge(merge(CONFIG, config or {}), self.discovery()), start=False,
                                network=network, journal=self.folder / "account.journal")
@@ -106,6 +113,7 @@ class Round:
             if self.dns:
                 self.serve(NAMES)
             self.cluster.start(READY_SECONDS)
+            self.heal()
             while kills > 0 and not chaos_run.past(deadline):
                 share = min(kills, SETTLE_EVERY)
                 self.run_share(share, deadline)
@@ -138,6 +146,7 @@ class Round:
 
     def settle(self):
         self.totals.transferred += int(self.cluster.metric("forebay_transfer_sent_rows_total"))
+        self.totals.unknown += int(self.cluster.metric("forebay_transfer_sent_segments_total", outcome="unknown"))
         self.cluster.drain(120)
         assert self.cluster.metric("forebay_transfer_gave_up_rows_total") == 0, "a transfer was given up"
         for node in self.cluster:
@@ -219,7 +228,7 @@ class Round:
 
     def disorder(self):
         name = self.some_name()
-        if name not in self.network.wires:
+        if name not in self.network.wires:  # they are late already
             self.network.disturb(name, delay_ms=5, jitter_ms=self.chance.choice([5, 40]), duplicate=5,
                                  seed=self.chance.randrange(1 << 20))
         self.heal_later()
@@ -241,5 +250,8 @@ class Round:
     def heal(self):
         self.healed_at = None
         self.network.heal()
+        if self.delay_ms and not self.network.reason:
+            for name in NAMES:
+                self.network.disturb(name, delay_ms=self.delay_ms)
         if self.dns:
             self.serve(NAMES)

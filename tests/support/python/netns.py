@@ -244,10 +244,14 @@ class Network:
         run("ip", "-n", self.switch, "link", "set", f"p{number}", "nomaster")
         run("ip", "-n", self.switch, "link", "set", f"w{number}", "master", "sw0", "up")
 
-    def heal(self):
+    def unblock(self):
+        """No packet is dropped any more."""
         for host in self.rules:
             run(*self.hosts[host].prefix, "nft", "flush", "chain", "inet", "faults", "input")
         self.rules = {}
+
+    def heal(self):
+        self.unblock()
         for name in self.shaped:
             run("tc", "-n", self.namespace(name), "qdisc", "delete", "dev", "eth0", "root")
         self.shaped = set()
