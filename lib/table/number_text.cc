@@ -1,5 +1,6 @@
 #include "table/number_text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -49,6 +50,17 @@ size_t DecimalDigits(uint64_t value) {
   return estimate + ((value | 1) >= kPowersOfTen[estimate] ? 1 : 0);
 }
 
+// Of a value that a decimal with at most three places reads back as, without its sign; 0 for
+// others.
+size_t ShortDecimalChars(double magnitude) {
+  constexpr double kThousand = 1000;
+  if (!(magnitude < kTwoPow53 / kThousand)) return 0;
+  const auto thousandths = static_cast<uint64_t>(magnitude * kThousand + 0.5);
+  // Both are exact and the division rounds as reading the decimal does.
+  if (static_cast<double>(thousandths) / kThousand != magnitude) return 0;
+  return std::max<size_t>(DecimalDigits(thousandths), std::string_view("0000").size()) + 1;
+}
+
 }  // namespace
 
 char* WriteDouble(uint64_t bits, char* out) {
@@ -67,9 +79,12 @@ char* WriteDouble(uint64_t bits, char* out) {
 size_t DoubleCharsUpperBound(uint64_t bits) {
   if (!IsFinite(bits)) return IsStaleMarker(bits) ? 0 : std::string_view("-Infinity").size();
   const auto value = std::bit_cast<double>(bits);
-  if (!IsSmallWhole(bits, value)) return kMaxDoubleChars;
+  const size_t sign = bits >> 63;
+  if (!IsSmallWhole(bits, value)) {
+    const size_t chars = ShortDecimalChars(std::abs(value));
+    return chars == 0 ? kMaxDoubleChars : sign + chars;
+  }
   const auto whole = static_cast<int64_t>(value);
-  const size_t sign = whole < 0 ? 1 : 0;
   return sign + DecimalDigits(static_cast<uint64_t>(whole < 0 ? -whole : whole));
 }
 

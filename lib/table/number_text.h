@@ -23,8 +23,8 @@ inline bool IsNan(uint64_t bits) { return (bits & 0x7fff'ffff'ffff'ffff) > 0x7ff
 // Returns the end; equal to `out` for the stale marker. Threads: any.
 char* WriteDouble(uint64_t bits, char* out);
 
-// At least the length of WriteDouble's text, without making it: digits (and sign) of whole numbers
-// below 2^53, else kMaxDoubleChars.
+// At least the length of WriteDouble's text, without making it: that of whole numbers below 2^53,
+// of others with at most three places as if it had all three, else kMaxDoubleChars.
 size_t DoubleCharsUpperBound(uint64_t bits);
 
 }  // namespace forebay::table

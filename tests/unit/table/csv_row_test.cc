@@ -190,6 +190,30 @@ TEST_CASE("value: the upper bound holds, and is exact for whole numbers in plain
   CHECK(DoubleCharsUpperBound(0xfff0000000000000) >= 9);
 }
 
+TEST_CASE("number text: the bound of decimals with up to three places is what they need") {
+  char text[kMaxDoubleChars];
+  const auto chars = [&](double value) {
+    return static_cast<size_t>(WriteDouble(Bits(value), text) - text);
+  };
+  for (const double value : {0.125, 393.433, -393.433, 1234567890.123, -0.999, 8388607.001}) {
+    CHECK(DoubleCharsUpperBound(Bits(value)) == chars(value));
+  }
+  // Zeros at the end are not written; the bound has them.
+  CHECK(DoubleCharsUpperBound(Bits(0.5)) == 5);
+  CHECK(DoubleCharsUpperBound(Bits(-20.25)) == 7);
+  CHECK(DoubleCharsUpperBound(Bits(0.1 + 0.2)) == kMaxDoubleChars);
+  CHECK(DoubleCharsUpperBound(Bits(0.0001)) == kMaxDoubleChars);
+  CHECK(DoubleCharsUpperBound(Bits(-0.0)) >= 2);
+  std::mt19937_64 random(3);
+  for (int i = 0; i < 200'000; ++i) {
+    const auto whole = static_cast<double>(random() >> (random() % 64));
+    const double value = (random() % 2 == 0 ? 1 : -1) * whole / 1000.0;
+    CHECK(DoubleCharsUpperBound(Bits(value)) >= chars(value));
+    const double beside = std::nextafter(value, 1e300);
+    CHECK(DoubleCharsUpperBound(Bits(beside)) >= chars(beside));
+  }
+}
+
 TEST_CASE("JSON: control characters are escaped, everything else goes through") {
   const auto json = [](std::string_view text) {
     ByteBuffer out;
