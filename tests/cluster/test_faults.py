@@ -2,6 +2,7 @@
 
 Each test ends with the account of every row: acknowledged = rows in the union of the nodes' files, and with each node's own.
 """
+import random
 import shutil
 import time
 
@@ -17,6 +18,7 @@ from nginx import Nginx
 TABLES = 9
 # A peer is left alone for longer than rows wait for their upload: a row that is wrongly taken for not given is soon doubled.
 CONFIG = {"batch": {"max_age": "700ms"}, "cluster": {"transfer": {"unhealthy_for": "2s"}}}
+CALL_SECONDS = 2  # cluster.transfer.timeout of cluster.py
 
 
 @pytest.fixture
@@ -90,14 +92,17 @@ def test_a_line_that_works_one_way_only_leaves_nothing_open(cluster, lines, sour
         wait_transferred(cluster, 300)
         # Late, so that at any time some call has been sent whole and is not answered.
         lines.disturb("node-1", delay_ms=150)
-        for _ in range(5):
+        caller, called, chance = cluster["node-0"], cluster["node-1"], random.Random()
+        for _ in range(10):
+            taken = called.metric("forebay_transfer_received_rows_total")
+            wait_for("calls", lambda: called.metric("forebay_transfer_received_rows_total") > taken)
+            time.sleep(chance.uniform(0, 0.6))  # anywhere in the next one
             # The calls of one arrive and its answers do not, or the other way round.
             lines.block(source, target)
-            wait_failures(cluster["node-0"])
+            time.sleep(CALL_SECONDS + 0.3)
             lines.unblock()
-            if cluster.metric("forebay_transfer_sent_segments_total", outcome="unknown"):
+            if caller.metric("forebay_transfer_sent_segments_total", outcome="undecided"):
                 break
-            wait_transferred(cluster, 300)
         else:
             pytest.fail("no call was cut off behind its last byte: this run shows nothing")
         lines.heal()

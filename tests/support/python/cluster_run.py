@@ -146,7 +146,7 @@ class Round:
 
     def settle(self):
         self.totals.transferred += int(self.cluster.metric("forebay_transfer_sent_rows_total"))
-        self.totals.unknown += int(self.cluster.metric("forebay_transfer_sent_segments_total", outcome="unknown"))
+        self.totals.unknown += int(self.cluster.metric("forebay_transfer_sent_segments_total", outcome="undecided"))
         self.cluster.drain(120)
         assert self.cluster.metric("forebay_transfer_gave_up_rows_total") == 0, "a transfer was given up"
         for node in self.cluster:
