@@ -1,21 +1,16 @@
 #include "load_command.h"
 
 #include <fmt/core.h>
-#include <pthread.h>
-#include <signal.h>
-
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "base/thread.h"
 #include "base/units.h"
 #include "fail.h"
+#include "interrupts.h"
 #include "io/posix_file_system.h"
 #include "loadgen/options.h"
 #include "loadgen/report.h"
@@ -70,37 +65,6 @@ Result<loadgen::LoadOptions> MakeOptions(const LoadFlags& flags) {
   return options;
 }
 
-// Interrupts end the run; the account is printed all the same. They are taken by a thread that
-// waits for them, since nothing useful may be done in a handler.
-class InterruptWatch {
- public:
-  InterruptWatch() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-    thread_ = StartThread("signals", [this](std::stop_token done) {
-      const timespec wait{0, 100'000'000};
-      while (!done.stop_requested()) {
-        if (sigtimedwait(&signals_, nullptr, &wait) > 0) stop_.request_stop();
-      }
-    });
-  }
-  ~InterruptWatch() {
-    thread_ = {};
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  InterruptWatch(const InterruptWatch&) = delete;
-  InterruptWatch& operator=(const InterruptWatch&) = delete;
-  std::stop_token token() const { return stop_.get_token(); }
-
- private:
-  sigset_t signals_;
-  sigset_t before_;
-  std::stop_source stop_;
-  std::jthread thread_;
-};
-
 int Run(const LoadFlags& flags) {
   const auto options = MakeOptions(flags);
   if (!options.ok()) return Fail("forebay load", options.error());
@@ -111,7 +75,7 @@ int Run(const LoadFlags& flags) {
     fmt::print("{} bodies in {}\n", *written, flags.dump);
     return 0;
   }
-  const InterruptWatch interrupts;
+  const InterruptWatch interrupts;  // they end the run; the account is printed all the same
   const auto report = loadgen::RunLoad(*options, interrupts.token());
   if (!report.ok()) return Fail("forebay load", report.error());
   const std::string text = flags.json ? loadgen::FormatJson(*report) : loadgen::FormatText(*report);

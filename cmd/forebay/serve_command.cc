@@ -5,12 +5,15 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "config/adxmon_flags.h"
 #include "config/load.h"
 #include "fail.h"
@@ -61,6 +64,20 @@ void WaitForEnd(server::Node& node, const sigset_t& signals) {
   }
 }
 
+// Whoever asks twice does not want to wait: as safe as a kill, which is as safe as a stop.
+std::jthread EndAtNextSignal(const sigset_t& signals) {
+  return StartThread("signals", [signals](const std::stop_token& stop) {
+    const timespec wait{0, 100'000'000};
+    while (!stop.stop_requested()) {
+      const int signal_number = sigtimedwait(&signals, nullptr, &wait);
+      if (signal_number != SIGTERM && signal_number != SIGINT) continue;
+      LogWarn("asked a second time: ended at once, what is left goes at the next start",
+              {{"signal", sigdescr_np(signal_number)}});
+      std::_Exit(128 + signal_number);
+    }
+  });
+}
+
 int Serve(const ServeOptions& serve, const std::vector<std::string>& extras) {
   // Blocked before any thread starts, so that sigwait gets them.
   sigset_t signals;
@@ -83,8 +100,8 @@ int Serve(const ServeOptions& serve, const std::vector<std::string>& extras) {
   const Status started = (*node)->Start();
   if (!started.ok()) return Fail("forebay", started.error());
   WaitForEnd(**node, signals);
-  const auto timeout = (*node)->config().limits.shutdown_timeout;
-  const Status stopped = (*node)->Stop(SystemClock().Monotonic() + timeout);
+  const std::jthread impatient = EndAtNextSignal(signals);
+  const Status stopped = (*node)->Shutdown();
   if (!stopped.ok())
     LogWarn("stopped before everything was done", {{"error", stopped.error().message()}});
   node->reset();

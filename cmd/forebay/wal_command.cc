@@ -15,6 +15,7 @@
 #include "fail.h"
 #include "io/posix_file_system.h"
 #include "quarantine_command.h"
+#include "replay_command.h"
 #include "walctl/format.h"
 #include "walctl/inventory.h"
 #include "walctl/rows.h"
@@ -189,7 +190,7 @@ void AddSelection(CLI::App* command, WalFlags& flags) {
 }  // namespace
 
 void AddWalCommand(CLI::App& app, int& exit_code) {
-  CLI::App* wal = app.add_subcommand("wal", "Look into a data directory (safe while it is in use)");
+  CLI::App* wal = app.add_subcommand("wal", "Look into a data directory (safe while it is in use); replay brings it away");
   wal->require_subcommand(1);
   auto flags = std::make_shared<WalFlags>();
   const auto add_json = [&flags](CLI::App* command) {
@@ -226,6 +227,7 @@ void AddWalCommand(CLI::App& app, int& exit_code) {
   exported->add_flag("--no-header", flags->no_header, "CSV without the line of column names");
   exported->callback([flags, &exit_code] { exit_code = Export(*flags); });
   AddQuarantineCommand(*wal, exit_code);
+  AddReplayCommand(*wal, exit_code);
 }
 
 }  // namespace forebay::cmd

@@ -9,7 +9,7 @@
 namespace forebay {
 
 // Every name there is; a test walks through them.
-inline constexpr std::array<std::string_view, 23> kFailpoints = {
+inline constexpr std::array<std::string_view, 29> kFailpoints = {
     "acknowledge.before_write",   // the group is gathered
     "acknowledge.before_sync",    // written, not synced
     "acknowledge.before_wake",    // durable, nobody told
@@ -34,6 +34,14 @@ inline constexpr std::array<std::string_view, 23> kFailpoints = {
     "transfer.after_manifest",  // the sender has noted durably whom it gives segments, none is sent
     "transfer.after_answer",    // the peer has them, the sender still has them too
     "transfer.after_delete",    // the sender's segments are gone, the manifest is there
+    // Of a node that leaves.
+    "drain.before_seal",    // nothing new is taken, not all is sealed
+    "drain.after_seal",     // all is in segments
+    "drain.before_report",  // nothing is left, nobody is told
+    // Of `wal replay --to`.
+    "orphan.before_send",    // the segment is noted, not sent
+    "orphan.after_answer",   // the other node has it, it is here too
+    "orphan.after_delete",   // it is gone here
 };
 
 namespace internal {

@@ -18,6 +18,9 @@ namespace {
 
 using wal::BatchReason;
 
+// Longer than any segment waits.
+constexpr std::chrono::hours kAnyAge{24 * 365 * 10};
+
 std::vector<std::string> NamesOf(const std::vector<wal::SegmentInfo>& segments) {
   std::vector<std::string> names;
   names.reserve(segments.size());
@@ -98,6 +101,13 @@ Status Batcher::ResumeTransfer(wal::BatchManifest manifest) {
     if (lease.ok()) batch.leases.push_back(*std::move(lease));
   }
   if (batch.leases.empty()) return manifests_.Remove(manifest.id);
+  if (!options_.handover && !options_.may_guess) {
+    return Error(ErrorCode::kFailedPrecondition,
+                 fmt::format("{} segments were being given to {}, which may have them: it must be "
+                             "asked. Name this node (cluster.member) and give the "
+                             "configuration of its cluster, in which {} runs",
+                             batch.leases.size(), manifest.peer, manifest.peer));
+  }
   if (!options_.handover) {
     LogError(
         "segments were being given to a peer, and transfers are off now: they are uploaded here, "
@@ -294,6 +304,15 @@ void Batcher::SetPolicy(const config::Batch& policy) {
   wake_.NotifyAll();
 }
 
+void Batcher::SetDraining(bool on) {
+  {
+    MutexLock lock(mutex_);
+    draining_ = on;
+    wake_.NotifyAll();
+  }
+  store_.Notify();
+}
+
 config::Batch Batcher::Policy() const {
   MutexLock lock(mutex_);
   return policy_;
@@ -313,7 +332,8 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
     std::optional<std::string> peer;
     if (options_.handover) peer = options_.handover->peer_for(backlog[t].key);
     if (peer) {
-      plan_options.transfer_max_age = options_.handover->max_age;
+      plan_options.transfer_max_age =
+          flush == BatchReason::kDrain ? kAnyAge : options_.handover->max_age;
       plan_options.transfer_max_segment = options_.handover->max_segment;
     }
     for (PlannedBatch& plan : Plan(backlog[t], plan_options)) {
@@ -352,14 +372,20 @@ void Batcher::Run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     const uint64_t seen = store_.version();
     BatchReason reason = BatchReason::kSize;
+    bool draining = false;
     {
       MutexLock lock(mutex_);
+      draining = draining_;
       for (const auto& [watch, flush] : flushes_) {
         if (!flush->planned) reason = flush->reason;
       }
     }
     const bool flushing = reason != BatchReason::kSize;
-    if (!flushing && options_.storage_full && options_.storage_full()) reason = BatchReason::kDisk;
+    if (!flushing && draining) {
+      reason = BatchReason::kDrain;
+    } else if (!flushing && options_.storage_full && options_.storage_full()) {
+      reason = BatchReason::kDisk;
+    }
     const size_t pushed = RunOnce(reason);
     if (flushing && pushed < kMaxPushesPerRound) ServeFlushes(reason);
     if (more_) continue;

@@ -56,6 +56,9 @@ struct BatcherOptions {
   // The header line of a segment's schema where it is known, else empty; without the line's end.
   std::function<std::string(const wal::SegmentName&)> header_line;
   std::optional<Handover> handover;
+  // Without handover: whether segments that a peer may have are uploaded, said in the log. Else
+  // Resume refuses.
+  bool may_guess = true;
 };
 
 class Batcher {
@@ -66,7 +69,7 @@ class Batcher {
   ~Batcher();
 
   // Continues what the manifests say. Call once, after SegmentStore::LoadExisting and before Start.
-  // Errors: those of reading and writing manifests.
+  // Errors: those of reading and writing manifests; kFailedPrecondition, see may_guess.
   Status Resume();
   // Starts the thread.
   void Start();
@@ -75,6 +78,9 @@ class Batcher {
 
   // From the next round on batches are made by these limits (reload). Threads: any.
   void SetPolicy(const config::Batch& policy) EXCLUDES(mutex_);
+  // While it is on each round is one of kDrain: what may move goes to peers whatever its age, all
+  // else is uploaded, nothing waits for more. Threads: any.
+  void SetDraining(bool on) EXCLUDES(mutex_);
 
   // One round: plans and pushes at most kMaxPushesPerRound batches. Returns how many.
   // flush: kSize plans by the policy, kFlush and kDrain take everything. Threads: "batcher"; tests
@@ -129,6 +135,7 @@ class Batcher {
   config::Batch policy_ GUARDED_BY(mutex_);                // in force
   std::map<uint64_t, Flush*> flushes_ GUARDED_BY(mutex_);  // by watch; owned by their FlushNow
   bool stopping_ GUARDED_BY(mutex_) = false;
+  bool draining_ GUARDED_BY(mutex_) = false;
   std::jthread thread_;
 };
 

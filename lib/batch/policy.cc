@@ -64,7 +64,10 @@ std::vector<PlannedBatch> Plan(const wal::TableBacklog& backlog, const PlanOptio
     batch.reason = wal::BatchReason::kSize;
     batches.push_back(std::move(batch));
   }
-  if (options.transfer_max_age && options.flush == wal::BatchReason::kSize) {
+  // A flush wants everything in the sinks; who leaves wants it off this volume.
+  const bool gives =
+      options.flush == wal::BatchReason::kSize || options.flush == wal::BatchReason::kDrain;
+  if (options.transfer_max_age && gives) {
     PlannedBatch transfer = TakeMovable(rest, options);
     if (!transfer.segments.empty()) batches.push_back(std::move(transfer));
   }

@@ -7,6 +7,7 @@
 //     than max_bytes goes alone, since a segment cannot be cut;
 //   - less, and a peer owns the table: the segments that may move and are younger than
 //   transfer_max_age go to it;
+//   (a node that drains gives them also at a flush of that reason);
 //   - less: everything, once the oldest has waited max_age, or at a flush; until then it waits.
 // A batch never holds more than max_segments. Source: ARCHITECTURE.md.
 #pragma once

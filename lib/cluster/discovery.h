@@ -1,9 +1,11 @@
 // Where the members come from: a list in the configuration, DNS, or the Kubernetes API.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "cluster/membership.h"
 #include "config/config.h"
 #include "metrics/registry.h"
@@ -19,6 +21,16 @@ class Discovery {
   virtual void Start() = 0;
   // Ends that. Idempotent.
   virtual void Stop() = 0;
+
+  // Where an operator can ask this node through the source of members to hand over all it has and
+  // leave (the annotation of its pod): `call` is called once, on the discovery's thread. Set before
+  // Start.
+  virtual void OnShutdownRequested(std::function<void()> call) { (void)call; }
+  // Tells that operator that this is done. Errors: those of the call; try again.
+  virtual Status ReportShutdownCompleted(UnixMillis when) const {
+    (void)when;
+    return OkStatus();
+  }
 };
 
 // The one that `cluster.discovery` names; with `none` a set of this node alone.

@@ -28,12 +28,12 @@ class KubernetesDiscovery final : public Discovery {
 
   // Called once, on the discovery's thread, when this pod is annotated with kShutdownRequested.
   // Set before Start().
-  void OnShutdownRequested(std::function<void()> call) { on_shutdown_ = std::move(call); }
+  void OnShutdownRequested(std::function<void()> call) override { on_shutdown_ = std::move(call); }
   void Start() override;
   void Stop() override;
 
   // Annotates this pod with kShutdownCompleted. Errors: those of KubernetesApi::Annotate.
-  Status ReportShutdownCompleted(UnixMillis when) const;
+  Status ReportShutdownCompleted(UnixMillis when) const override;
 
  private:
   KubernetesDiscovery(const config::ClusterKubernetes& options, std::unique_ptr<KubernetesApi> api,

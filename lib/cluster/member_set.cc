@@ -34,7 +34,8 @@ const Member* MemberSet::Leader() const {
   return found == members_.end() ? nullptr : &*found;
 }
 
-const Member* MemberSet::OwnerOf(std::string_view key) const {
+const Member* MemberSet::OwnerOf(std::string_view key,
+                                 std::span<const std::string> without) const {
   XXH64_state_t of_key;
   (void)XXH64_reset(&of_key, 0);
   (void)XXH64_update(&of_key, key.data(), key.size());
@@ -42,6 +43,7 @@ const Member* MemberSet::OwnerOf(std::string_view key) const {
   uint64_t best = 0;
   for (const Member& member : members_) {
     if (!member.ready) continue;
+    if (std::find(without.begin(), without.end(), member.name) != without.end()) continue;
     XXH64_state_t state = of_key;
     (void)XXH64_update(&state, member.name.data(), member.name.size());
     const uint64_t score = XXH64_digest(&state);

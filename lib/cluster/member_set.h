@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,7 +40,9 @@ class MemberSet {
   const Member* Leader() const;
   // The ready member that owns the key. Shape: key is a segment name's prefix,
   // `<db>_<table>[_<schema>]`. Null when none is ready.
-  const Member* OwnerOf(std::string_view key) const;
+  const Member* OwnerOf(std::string_view key) const { return OwnerOf(key, {}); }
+  // The same among all but those named, which are few: who leaves owns nothing any more.
+  const Member* OwnerOf(std::string_view key, std::span<const std::string> without) const;
 
   bool operator==(const MemberSet&) const = default;
 

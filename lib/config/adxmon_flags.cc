@@ -14,7 +14,7 @@
 namespace forebay::config {
 namespace {
 
-enum class Value { kText, kInteger, kBytes, kDuration, kBool, kEndpoint };
+enum class Value { kText, kTextList, kInteger, kBytes, kDuration, kBool, kEndpoint };
 
 struct Flag {
   std::string_view name;
@@ -53,8 +53,8 @@ constexpr std::array kFlags = {
     Flag{"partition-size", Value::kInteger, "", "adx-mon does not use it either."},
     Flag{"max-segment-count", Value::kInteger, "",
          "Disk space is bounded by storage.max_disk, tables by limits.tables_max."},
-    Flag{"drop-prefix", Value::kText, "",
-         "It names segment files; drop metrics by remote_write.relabel_configs."},
+    Flag{"drop-prefix", Value::kTextList, "cluster.transfer.drop_prefixes",
+         "Repeatable. Of segment files; metrics are dropped by remote_write.relabel_configs."},
     Flag{"slow-request-threshold", Value::kInteger, "", "Latencies are on /metrics."},
     Flag{"insecure-skip-verify", Value::kBool, "", "Nothing is fetched from peers over TLS."},
     Flag{"namespace", Value::kText, "", "This version runs as a single node."},
@@ -127,6 +127,7 @@ Result<std::chrono::milliseconds> ParseGoDuration(std::string_view text) {
 Result<std::string> TranslateValue(const Flag& flag, const std::string& value) {
   switch (flag.value) {
     case Value::kText:
+    case Value::kTextList:
       if (value.empty()) return Invalid("is empty");
       return value;
     case Value::kBytes:
@@ -213,9 +214,16 @@ class Translator {
     if (flag.key.empty()) {
       result_.warnings.push_back(
           fmt::format("--{} is accepted but has no effect: {}", flag.name, flag.note));
-    } else {
-      result_.overrides.emplace_back(flag.key, std::move(*translated));
+      return;
     }
+    const auto same =
+        std::find_if(result_.overrides.begin(), result_.overrides.end(),
+                     [&](const auto& override_) { return override_.first == flag.key; });
+    if (flag.value == Value::kTextList && same != result_.overrides.end()) {
+      same->second += "," + *translated;
+      return;
+    }
+    result_.overrides.emplace_back(flag.key, std::move(*translated));
   }
 
   void Fail(std::string_view flag, std::string_view message) {

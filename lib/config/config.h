@@ -152,7 +152,13 @@ struct Limits {
   ByteCount label_value_bytes = KiB(64);
   ByteCount in_flight_bodies = MiB(128);      // compressed bodies held at once; more: 503
   milliseconds commit_timeout = seconds(10);  // wait for the group commit; more: 503
-  milliseconds shutdown_timeout = seconds(30);
+};
+
+// How a node hands over all it has before it leaves.
+struct Drain {
+  milliseconds timeout = minutes(4);         // of a drain; what is left then is reported
+  std::string on_stop = "auto";              // auto always never
+  milliseconds stop_timeout = seconds(30);   // of a stop; of one that drains: without any progress
 };
 
 // Requests that are known again when a sender repeats them.
@@ -229,6 +235,7 @@ struct Transfer {
   milliseconds doubt_timeout = std::chrono::hours(2);  // a peer does not say what it has
   ByteCount max_in_flight = MiB(128);  // of segments being received; more wait or go back
   milliseconds ledger_window = std::chrono::hours(3);  // segments are known when they come again
+  std::vector<std::string> drop_prefixes;  // of file names of POST /transfer: taken, not stored
 };
 
 // The other nodes, and how they are found.
@@ -260,6 +267,7 @@ struct Config {
   Idempotency idempotency;
   Limits limits;
   Tenants tenants;
+  Drain drain;
   Cluster cluster;
   Log log;
   std::vector<Database>

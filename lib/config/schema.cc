@@ -19,6 +19,7 @@ constexpr uint64_t kMaxRate = 1'000'000'000'000;
 constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
+constexpr std::string_view kOnStop[] = {"auto", "always", "never"};
 constexpr std::string_view kDiscoveries[] = {"none", "static", "dns", "kubernetes"};
 constexpr std::string_view kRelabelActions[] = {"replace",   "keep",      "drop",     "keepequal",
                                                 "dropequal", "hashmod",   "labelmap", "labeldrop",
@@ -290,12 +291,28 @@ const Field kLimitsFields[] = {
     Key<&Limits::commit_timeout>("commit_timeout",
                                  "Longest wait for a write to be durable. Longer: 503.",
                                  {.min = 1, .max = kDay}),
-    Key<&Limits::shutdown_timeout>("shutdown_timeout",
-                                   "Time to seal and upload on SIGTERM. What is left goes at the "
-                                   "next start.",
-                                   {.min = 1, .max = kDay}),
 };
 const StructSchema kLimits{kLimitsFields};
+
+const Field kDrainFields[] = {
+    Key<&Drain::timeout>("timeout",
+                         "Time in which a node that leaves hands over or uploads all it has. What "
+                         "is left then is reported, stays on the volume and goes when it can, at "
+                         "the latest at the next start. Less than the time after which the process "
+                         "is killed (Kubernetes: terminationGracePeriodSeconds, 300 for the "
+                         "default).",
+                         {.min = 1, .max = kDay}),
+    Key<&Drain::on_stop>("on_stop",
+                         "Whether SIGTERM drains: `auto` when there are other members, since this "
+                         "volume may not come back; `always`; `never`: what is due is uploaded, the "
+                         "rest goes at the next start.",
+                         {.choices = kOnStop}),
+    Key<&Drain::stop_timeout>("stop_timeout",
+                              "Time of a stop that does not drain. A stop that drains ends when "
+                              "nothing went out for so long.",
+                              {.min = 1, .max = kDay}),
+};
+const StructSchema kDrain{kDrainFields};
 
 const Field kTenantLimitsFields[] = {
     Key<&TenantLimits::requests_per_second>("requests_per_second",
@@ -419,6 +436,10 @@ const Field kTransferFields[] = {
                                   "So long a segment of a peer is known when it comes again. Above "
                                   "`doubt_timeout` of all peers.",
                                   {.min = 1000, .max = 30 * kDay}),
+    Key<&Transfer::drop_prefixes>("drop_prefixes",
+                                  "Segments of `POST /transfer` whose file names "
+                                  "(`<database>_<table>_...`) begin so are answered 202 and not "
+                                  "stored."),
 };
 const StructSchema kTransfer{kTransferFields};
 
@@ -482,6 +503,8 @@ const Field kRootFields[] = {
                           "Limits per tenant, the value of `remote_write.tenant_header`. Above a "
                           "rate: 429.",
                           {.schema = &kTenants, .reloadable = true}),
+    Key<&Config::drain>("drain", "How a node hands over all it has before it leaves.",
+                        {.schema = &kDrain}),
     Key<&Config::cluster>("cluster",
                           "The other nodes, and how they are found. Each table has an owner among "
                           "the ready ones: small segments are given to it.",

@@ -47,6 +47,28 @@ http::Response Reload(Node& node) {
   return http::Response::Text(200, text.empty() ? "nothing changed\n" : text);
 }
 
+http::Response DrainAnswer(const DrainReport& report) {
+  return http::Response::Json(report.state == DrainState::kDrained ? 200 : 202,
+                              report.Json() + "\n");
+}
+
+// With ?timeout= the answer waits so long for the end.
+http::Response Drain(Node& node, const http::RequestHead& head) {
+  std::chrono::milliseconds timeout{0};
+  if (const auto asked = head.QueryParameter("timeout")) {
+    const auto parsed = ParseDuration(*asked);
+    if (!parsed.ok()) return http::Response::Text(400, parsed.error().message() + "\n");
+    timeout = std::clamp(*parsed, std::chrono::milliseconds(0), kMaxFlushTimeout);
+  }
+  node.BeginDrain("POST /-/drain");
+  return DrainAnswer(node.drainer().Wait({SystemClock().Monotonic() + timeout, {}}));
+}
+
+http::Response Undrain(Node& node) {
+  if (!node.started()) return http::Response::Text(503, "starting\n");
+  return http::Response::Text(200, node.drainer().Cancel() ? "in service again\n" : "in service\n");
+}
+
 http::Response Audit(Node& node) {
   const auto report = node.AuditDisk();
   if (!report.ok()) return http::Response::Text(503, report.error().ToString() + "\n");
@@ -127,6 +149,10 @@ AdminHandlers::AdminHandlers(Node& node, JobThread& jobs) : node_(node), jobs_(j
   Get("/api/v1/status",
       [this](const auto&) { return http::Response::Json(200, node_.StatusJson() + "\n"); });
   PostJob("/-/flush", [this](const auto& head) { return Flush(node_, head); });
+  PostJob("/-/drain", [this](const auto& head) { return Drain(node_, head); });
+  Get("/-/drain", [this](const auto&) { return DrainAnswer(node_.drainer().report()); });
+  routes_.push_back({"DELETE", "/-/drain",
+                     std::make_unique<Simple>([this](const auto&) { return Undrain(node_); })});
   PostJob("/-/audit", [this](const auto&) { return Audit(node_); });
   PostJob("/-/reload", [this](const auto&) { return Reload(node_); });
 }

@@ -71,7 +71,9 @@ Status Node::Open() {
   FOREBAY_RETURN_IF_ERROR(OpenStorage());
   FOREBAY_RETURN_IF_ERROR(OpenMembership());
   FOREBAY_RETURN_IF_ERROR(OpenUploads());
-  FOREBAY_RETURN_IF_ERROR(OpenIntake());
+  if (options_.mode == NodeMode::kServe) FOREBAY_RETURN_IF_ERROR(OpenIntake());
+  OpenDrain();
+  if (options_.mode != NodeMode::kServe) return {};
   FOREBAY_RETURN_IF_ERROR(OpenServers());
   AddMetrics();
   return {};
@@ -153,9 +155,13 @@ Status Node::OpenUploads() {
                           registry_});
   FOREBAY_RETURN_IF_ERROR(OpenTransferClient());
   options.handover = MakeHandover();
+  options.may_guess = options_.mode == NodeMode::kServe;
+  if (options_.mode == NodeMode::kReplay && config.cluster.member.empty()) {
+    options.handover.reset();
+  }
   batcher_ = std::make_unique<batch::Batcher>(std::move(options), clock_, *store_, *manifests_,
                                               *queue_, registry_);
-  return batcher_->Resume();
+  return options_.mode == NodeMode::kSend ? OkStatus() : batcher_->Resume();
 }
 
 Status Node::OpenServers() {
@@ -196,9 +202,12 @@ Status Node::OpenServers() {
 }
 
 Status Node::Start() {
+  if (options_.mode == NodeMode::kSend) return {};
+  drainer_->Start();
   uploads_->Start();
   batcher_->Start();
   FOREBAY_RETURN_IF_ERROR(StartCluster());
+  if (options_.mode == NodeMode::kReplay) return {};
   FOREBAY_RETURN_IF_ERROR(adxmon_->Start());
   disk_auditor_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
@@ -242,13 +251,14 @@ Status Node::Stop(MonotonicTime deadline) {
   const auto note = [&first](Status status) {
     if (!status.ok() && first.ok()) first = std::move(status);
   };
+  if (drainer_ != nullptr) drainer_->Stop();
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
   if (adxmon_ != nullptr) adxmon_->Stop();
   StopCluster(deadline);
   if (remote_write_ != nullptr) remote_write_->Stop();
   FOREBAY_FAILPOINT("shutdown.before_seal");
   note(wal_->Stop(deadline));
-  if (batcher_ != nullptr) {
+  if (batcher_ != nullptr && options_.mode != NodeMode::kSend) {
     // What the policy says is due now that everything is sealed; the rest waits on disk for the
     // next start.
     batcher_->Stop();

@@ -4,13 +4,14 @@
 // Start: lock of storage.dir, sealed segments, journals (replayed in the background), batches of
 // the run before, sinks, admin port, ingest port. Stop: readiness off, ingest port (requests in
 // flight are answered), generation sealed, what is due uploaded until the deadline, admin port
-// last.
+// last. Before a stop, or when somebody asks for it, a drain (server/drain.h).
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,9 @@
 #include "receive/remote_write_state.h"
 #include "server/admin.h"
 #include "server/disk_auditor.h"
+#include "server/drain.h"
 #include "server/job_thread.h"
+#include "server/volume_sender.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
 #include "transfer/adxmon_handler.h"
@@ -53,8 +56,16 @@
 
 namespace forebay::server {
 
+// What a node is opened for.
+enum class NodeMode {
+  kServe,
+  kReplay,  // to bring a volume away that another node left: no ports
+  kSend,    // the same by another node's POST /transfer: no ports, no sinks, no peers
+};
+
 struct NodeOptions {
   config::Config config;
+  NodeMode mode = NodeMode::kServe;
   std::string version;
   // Reads the configuration again, for a reload.
   std::function<Result<config::Config>()> reload;
@@ -78,9 +89,20 @@ class Node {
 
   // Serves.
   Status Start();
-  // Idempotent. Errors: kDeadlineExceeded naming what was not finished; nothing acknowledged is
-  // lost by that.
+  // Drains when drain.on_stop says so, then stops. Errors: as Stop, kDeadlineExceeded also when
+  // the drain left something.
+  Status Shutdown();
+  // Without a drain. Idempotent. Errors: kDeadlineExceeded naming what was not finished; nothing
+  // acknowledged is lost by that.
   Status Stop(MonotonicTime deadline);
+
+  // Hands over or uploads all there is; see Drainer. cause: for people. Threads: any.
+  void BeginDrain(const std::string& cause);
+  Drainer& drainer() { return *drainer_; }
+  // Brings the volume of a node opened for kReplay away, until the deadline or stop.
+  DrainReport Replay(MonotonicTime deadline, const std::stop_token& stop);
+  // Sends the volume of a node opened for kSend to another node.
+  Result<SendReport> Send(const SendOptions& options, const std::stop_token& stop);
 
   // Loads the configuration again and applies what can change. Returns one line per change for
   // people. On an error everything is as before.
@@ -124,6 +146,9 @@ class Node {
   Status OpenIntake();
   Status StartCluster();
   void StopCluster(MonotonicTime deadline);
+  // node_drain.cc
+  void OpenDrain();
+  bool DrainsOnStop() const;
   std::string HeaderLineOf(const wal::SegmentName& name) const;
 
   NodeOptions options_;
@@ -163,6 +188,7 @@ class Node {
   std::unique_ptr<transfer::TransferPool> transfers_;
   std::unique_ptr<batch::Batcher> batcher_;
   std::unique_ptr<transfer::Intake> intake_;
+  std::unique_ptr<Drainer> drainer_;
   std::unique_ptr<transfer::AdxMonHandler> adxmon_;
   std::unique_ptr<transfer::TransferServer> transfer_server_;  // null without transfers
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;

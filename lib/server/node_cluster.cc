@@ -77,6 +77,8 @@ Status Node::OpenIntake() {
       std::move(intake), transfer::Intake::Parts{clock_, *wal_, *peer_ledger_, *store_, registry_});
   transfer::AdxMonHandler::Options spool;
   spool.spool = io::JoinPath(config.storage.dir, "spool");
+  spool.drop_prefixes = config.cluster.transfer.drop_prefixes;
+  spool.member = membership_->self();
   for (const config::Database& database : config.databases) spool.databases.insert(database.name);
   adxmon_ = std::make_unique<transfer::AdxMonHandler>(
       std::move(spool), transfer::AdxMonHandler::Parts{*storage_fs_, clock_, *intake_, *quarantine_,

@@ -88,6 +88,21 @@ void Node::AddMetrics() {
   add("forebay_idempotency_entries", "Requests that are known when they come again.", kGauge,
       [this] { return static_cast<double>(ledger_->size()); });
 
+  add("forebay_drain_state", "0: in service; 1: draining; 2: drained; 3: draining, overdue.", kGauge,
+      [this] { return static_cast<double>(drainer_->state()); });
+  const auto left = [&](std::string_view name, std::string_view help, auto value) {
+    add(name, help, kGauge, [this, value] {
+      const DrainReport report = drainer_->report();
+      return report.state == DrainState::kServing ? 0.0 : static_cast<double>(value(report.left));
+    });
+  };
+  left("forebay_drain_left_rows", "Rows that a drain has not brought away yet; 0 in service.",
+       [](const DrainLeft& rest) { return rest.rows + rest.unsealed_rows; });
+  left("forebay_drain_left_bytes", "Bytes of the segments that a drain has not brought away yet.",
+       [](const DrainLeft& rest) { return rest.bytes; });
+  left("forebay_drain_left_oldest_seconds", "Age of the oldest of these segments.",
+       [](const DrainLeft& rest) { return rest.oldest_seconds; });
+
   add("forebay_series", "Series known now.", kGauge,
       [this] { return static_cast<double>(series_->size()); });
   add("forebay_series_memory_bytes", "Memory of the series table.", kGauge,

@@ -118,6 +118,7 @@ json TransfersJson(const transfer::PoolStatus& status) {
           {"batches_running", status.running},
           {"open_rows", status.open_rows},
           {"avoided_peers", status.avoided_peers},
+          {"leaving_peers", status.leaving_peers},
           {"last_error", status.last_error}};
 }
 
@@ -147,6 +148,7 @@ std::string Node::StatusJson() const {
   status["batches"] = BatchesJson(queue_->Snapshot(kMaxListed));
   status["sinks"] = SinksJson(uploads_->SinkStatuses());
   status["cluster"] = ClusterJson(*membership_);
+  status["drain"] = json::parse(drainer_->report().Json(), nullptr, /*allow_exceptions=*/false);
   if (transfers_ != nullptr) status["transfers"] = TransfersJson(transfers_->status());
   status["quarantine"] = {{"files", quarantine_->files()},
                           {"bytes", quarantine_->bytes()},

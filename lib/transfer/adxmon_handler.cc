@@ -21,6 +21,7 @@ constexpr std::string_view kOrigin = "adx-mon";
 constexpr size_t kInflateBytes = 256U << 10;
 constexpr int kGzipWindow = 15 + 16;  // a gzip header is expected
 constexpr std::chrono::milliseconds kRoomStep{50};
+constexpr const char* kRetryAfter = "5";  // seconds, of a node that takes nothing now
 constexpr std::array kCodes = {202, 400, 409, 413, 423, 429, 500};
 
 Response Closing(int status, std::string text) {
@@ -46,6 +47,7 @@ struct AdxMonHandler::Upload {
   std::unique_ptr<io::File> file;
   uint64_t bytes = 0;  // in it
   bool gzip = false;
+  bool dropped = false;    // its name begins with one of drop_prefixes
   bool inflating = false;  // stream is set up
   bool ended = false;      // the gzip member is complete
   z_stream stream{};
@@ -65,6 +67,9 @@ AdxMonHandler::AdxMonHandler(Options options, const Parts& parts)
   damaged_ = parts_.registry.AddCounter(
       "forebay_transfer_http_damaged_total",
       "Damaged parts of segments of POST /transfer; they are in the quarantine.");
+  dropped_ = parts_.registry.AddCounter(
+      "forebay_transfer_http_dropped_total",
+      "Segments of POST /transfer that were taken and not stored: cluster.transfer.drop_prefixes.");
 }
 
 AdxMonHandler::~AdxMonHandler() { Stop(); }
@@ -97,6 +102,7 @@ void AdxMonHandler::Stop() {
 Response AdxMonHandler::Counted(Response response) {
   const auto counter = codes_.find(response.status);
   if (counter != codes_.end()) counter->second->Increment();
+  response.headers.emplace_back(kMemberHeader, options_.member);
   return response;
 }
 
@@ -107,7 +113,9 @@ std::optional<Response> AdxMonHandler::CheckName(const http::RequestHead& head,
   if (!name || name->empty()) return Response::Text(400, "missing filename");
   auto parsed = wal::ParseSegmentName(*name);
   if (!parsed.ok()) return Response::Text(400, "filename: " + parsed.error().message());
-  if (!options_.databases.contains(parsed->database)) {
+  upload.dropped = std::any_of(options_.drop_prefixes.begin(), options_.drop_prefixes.end(),
+                               [&](const auto& prefix) { return name->starts_with(prefix); });
+  if (!upload.dropped && !options_.databases.contains(parsed->database)) {
     return Response::Text(400, fmt::format("database {} is not configured", parsed->database));
   }
   const std::string_view coding = head.Header("Content-Encoding").value_or("identity");
@@ -124,7 +132,9 @@ std::optional<Response> AdxMonHandler::Admit(const http::RequestHead& head) {
   auto upload = std::make_unique<Upload>();
   if (auto refusal = CheckName(head, *upload)) return Counted(*std::move(refusal));
   if (const std::string reason = parts_.refusal(); !reason.empty()) {
-    return Counted(Closing(429, reason));
+    Response refused = Closing(429, reason);
+    refused.headers.emplace_back("Retry-After", kRetryAfter);
+    return Counted(std::move(refused));
   }
   MutexLock lock(mutex_);
   if (uploads_.size() >= kMaxUploads) {
@@ -228,6 +238,7 @@ Status AdxMonHandler::Write(Upload& upload, std::string_view bytes) {
 
 // Puts the piece into the spool file.
 Status AdxMonHandler::Append(Upload& upload) {
+  if (upload.dropped) return {};
   if (upload.file == nullptr) {
     FOREBAY_ASSIGN_OR_RETURN(upload.file,
                              parts_.fs.Open(upload.path, io::OpenMode::kCreateOrTruncate));
@@ -275,6 +286,10 @@ Status AdxMonHandler::Append(Upload& upload) {
 }
 
 Response AdxMonHandler::Store(Upload& upload) {
+  if (upload.dropped) {
+    dropped_->Increment();
+    return Response::Empty(202);
+  }
   if (upload.gzip && !upload.ended) return Response::Text(400, "the gzip body is cut off");
   std::array<char, wal::kSegmentMagicChecked> magic{};
   const auto read = [&]() -> Result<int> {

@@ -8,14 +8,15 @@
 //
 // | status | when |
 // |---|---|
-// | 202 | stored; damaged blocks are in the quarantine; an empty segment |
+// | 202 | stored; damaged blocks are in the quarantine; an empty segment; one that is dropped |
 // | 400 | no or a bad filename, unknown database, broken gzip, not a segment |
 // | 409 | stored before |
 // | 413 | larger than kMaxTransferBody, or than kMaxSpoolBytes inflated |
 // | 423 | another request is storing the same |
-// | 429, close | no room: too many at once, memory or disk; the sender uploads by itself |
+// | 429, close | no room (too many at once, memory, disk), or the node drains: the sender uploads by
+// itself |
 // | 500, close | an error of this node; the sender tries again |
-// Limits: kMaxUploads at once. Source: reference adx-mon, ingestor/service.go.
+// Each answer names this node in the header Forebay-Member. Limits: kMaxUploads at once. Source: reference adx-mon, ingestor/service.go.
 #pragma once
 
 #include <chrono>
@@ -51,12 +52,15 @@ inline constexpr ByteCount kMaxTransferBody = GiB(1);
 inline constexpr uint64_t kMaxSpoolBytes = 2ULL << 30;
 inline constexpr size_t kPartBytes = 4U << 20;
 inline constexpr uint32_t kSpoolThreads = 2;
+inline constexpr const char* kMemberHeader = "Forebay-Member";
 
 class AdxMonHandler final : public http::Handler {
  public:
   struct Options {
     std::string spool;                             // directory; emptied at start
     std::set<std::string, std::less<>> databases;  // configured ones
+    std::vector<std::string> drop_prefixes;        // of file names; what has one is not stored
+    std::string member;                            // told to senders in Forebay-Member
     std::chrono::milliseconds room_wait{10'000};   // for memory, before 429
   };
   struct Parts {
@@ -106,6 +110,7 @@ class AdxMonHandler final : public http::Handler {
   const Parts parts_;
   std::map<int, metrics::Counter*> codes_;
   metrics::Counter* damaged_;
+  metrics::Counter* dropped_;
   BoundedQueue<Upload*> queue_;
   Mutex mutex_;
   uint64_t next_ GUARDED_BY(mutex_) = 1;

@@ -53,6 +53,11 @@ class GrpcClient final : public PeerClient {
       result.failure = hello.error();
       return result;
     }
+    if (hello->leaving()) {
+      result.answers.assign(segments.size(), NotSent("the peer is about to leave"));
+      result.leaving = true;
+      return result;
+    }
     SendCall call(*this, peer, segments, hello->max_segment_bytes());
     call.Run(*stub, deadline, result);
     return result;

@@ -194,7 +194,7 @@ Intake::OfferPtr Intake::Begin(wal::PeerSegment segment, const Announced& announ
     answer = AskLedger(record.identity);
   }
   if (!answer) {
-    auto lease = parts_.wal.Enter();
+    auto lease = parts_.wal.EnterForPeer();
     if (lease.ok()) {
       offer->lease = std::move(*lease);
     } else {

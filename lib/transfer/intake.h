@@ -7,6 +7,7 @@
 // half of it for one peer; kMaxWithdrawn withdrawn segments.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -91,6 +92,11 @@ class Intake {
   Intake(Options options, const Parts& parts);
   ~Intake();
 
+  // While it is on peers are told that this node leaves; the log, which is held then, refuses what
+  // they bring nevertheless. Recalls are answered as ever.
+  void SetLeaving(bool on) { leaving_.store(on, std::memory_order_relaxed); }
+  bool leaving() const { return leaving_.load(std::memory_order_relaxed); }
+
   // Empty when there is no room now.
   Room Reserve(std::string_view origin, uint64_t bytes) EXCLUDES(mutex_);
   // Checks the segment and queues it for the group commit. Never null; does not wait.
@@ -124,6 +130,7 @@ class Intake {
   metrics::Counter* rows_;
   metrics::Counter* bytes_;
   metrics::Registry::Callback in_flight_metric_;
+  std::atomic<bool> leaving_{false};
   mutable Mutex mutex_;
   uint64_t in_flight_ GUARDED_BY(mutex_) = 0;
   std::map<std::string, uint64_t, std::less<>> by_origin_ GUARDED_BY(mutex_);

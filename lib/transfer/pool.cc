@@ -20,6 +20,8 @@ constexpr milliseconds kMaxBackoff{10'000};
 constexpr milliseconds kIdleWait{1000};
 constexpr milliseconds kLeastAvoid{1000};
 constexpr std::chrono::seconds kRecallTime{10};
+// A peer that leaves is asked again after so long: it may have been called back.
+constexpr std::chrono::seconds kLeavingFor{30};
 // One peer gets this part of the workers, so that one that hangs leaves some.
 constexpr uint32_t kWorkersPartOfOnePeer = 2;
 
@@ -79,13 +81,37 @@ TransferPool::~TransferPool() { Stop(parts_.clock.Monotonic()); }
 
 std::optional<std::string> TransferPool::PeerFor(std::string_view key) const {
   const auto members = parts_.membership.Snapshot();
-  const cluster::Member* owner = members->OwnerOf(key);
-  if (owner == nullptr || owner->name == parts_.membership.self()) return std::nullopt;
   const MonotonicTime now = parts_.clock.Monotonic();
   MutexLock lock(mutex_);
+  if (stopping_) return std::nullopt;
+  std::vector<std::string> without;
+  for (const auto& [peer, until] : leaving_until_) {
+    if (now < until) without.push_back(peer);
+  }
+  if (draining_) {
+    without.push_back(parts_.membership.self());
+    for (const auto& [peer, until] : avoid_until_) {
+      if (now < until) without.push_back(peer);
+    }
+  }
+  const cluster::Member* owner = members->OwnerOf(key, without);
+  if (owner == nullptr || owner->name == parts_.membership.self()) return std::nullopt;
   const auto avoided = avoid_until_.find(owner->name);
-  if (stopping_ || (avoided != avoid_until_.end() && now < avoided->second)) return std::nullopt;
+  if (avoided != avoid_until_.end() && now < avoided->second) return std::nullopt;
   return owner->name;
+}
+
+void TransferPool::SetDraining(bool on) {
+  MutexLock lock(mutex_);
+  draining_ = on;
+}
+
+void TransferPool::NoteLeaving(const std::string& peer) {
+  const MonotonicTime now = parts_.clock.Monotonic();
+  MutexLock lock(mutex_);
+  MonotonicTime& until = leaving_until_[peer];
+  if (until <= now) LogInfo("a peer is about to leave: others own its tables", {{"peer", peer}});
+  until = now + kLeavingFor;
 }
 
 bool TransferPool::HasRoom() const {
@@ -245,6 +271,7 @@ void TransferPool::Call(Job& job, const Peer& peer) {
              : parts_.client.Send(peer, segments, now + config_.timeout);
   FOREBAY_CHECK(result.answers.size() == segments.size());
   FOREBAY_FAILPOINT("transfer.after_answer");
+  if (result.leaving) NoteLeaving(peer.name);
   if (result.failure) {
     failures_->Increment();
     NoteFailure(peer.name, *result.failure);
@@ -387,6 +414,9 @@ PoolStatus TransferPool::status() const {
   status.running = live_.size() - waiting_.size();
   for (const auto& [peer, until] : avoid_until_) {
     if (now < until) status.avoided_peers.push_back(peer);
+  }
+  for (const auto& [peer, until] : leaving_until_) {
+    if (now < until) status.leaving_peers.push_back(peer);
   }
   status.last_error = last_error_;
   return status;

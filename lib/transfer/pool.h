@@ -52,6 +52,7 @@ struct PoolStatus {
   uint64_t running = 0;
   uint64_t open_rows = 0;  // a peer may have them
   std::vector<std::string> avoided_peers;
+  std::vector<std::string> leaving_peers;
   std::string last_error;
 };
 
@@ -62,7 +63,11 @@ class TransferPool {
 
   // The peer that the table's segments should go to now: its owner, when that is another node that
   // is well. Nothing: this node keeps them. Shape: key as wal::SegmentKey. Threads: any.
+  // Members that leave own nothing; while this node drains, neither does it, nor one that is not
+  // well.
   std::optional<std::string> PeerFor(std::string_view key) const EXCLUDES(mutex_);
+  // This node leaves; or it does not. Threads: any.
+  void SetDraining(bool on) EXCLUDES(mutex_);
   bool HasRoom() const EXCLUDES(mutex_);
   // The manifest is durable and names the peer. resumed: found at start, so a call may have been
   // made. Threads: any.
@@ -105,6 +110,7 @@ class TransferPool {
   void GiveUp(Job& job);
   Status Conclude(Job& job);
   void NoteFailure(const std::string& peer, const Error& error) EXCLUDES(mutex_);
+  void NoteLeaving(const std::string& peer) EXCLUDES(mutex_);
   void Avoid(const std::string& peer, std::chrono::milliseconds time) EXCLUDES(mutex_);
   std::chrono::milliseconds Backoff(uint32_t failures) EXCLUDES(mutex_);
   uint64_t OpenRows() const EXCLUDES(mutex_);
@@ -126,6 +132,8 @@ class TransferPool {
   std::map<uint64_t, uint64_t> live_ GUARDED_BY(mutex_);
   uint64_t next_number_ GUARDED_BY(mutex_) = 1;
   std::map<std::string, MonotonicTime, std::less<>> avoid_until_ GUARDED_BY(mutex_);
+  std::map<std::string, MonotonicTime, std::less<>> leaving_until_ GUARDED_BY(mutex_);
+  bool draining_ GUARDED_BY(mutex_) = false;
   std::string last_error_ GUARDED_BY(mutex_);
   uint64_t epoch_ GUARDED_BY(mutex_) = 1;  // counts calls of Settle
   bool stopping_ GUARDED_BY(mutex_) = false;

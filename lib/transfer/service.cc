@@ -23,6 +23,8 @@ namespace {
 
 constexpr size_t kMaxMemberName = 253;
 constexpr std::chrono::milliseconds kServiceRoomStep{20};
+// The next call learns from Hello that this node leaves.
+constexpr std::chrono::milliseconds kLeavingRetry{1000};
 constexpr int kStreamsPerConnection = 16;
 // gRPC keeps some threads for itself.
 constexpr int kThreadsOfGrpc = 8;
@@ -54,6 +56,7 @@ class Service final : public v1::Transfer::Service {
     reply->set_protocol(std::min(request->protocol(), kProtocol));
     reply->set_block_version(wal::kBlockVersionSeries);
     reply->set_release(options_.release);
+    reply->set_leaving(intake_.leaving());
     reply->set_max_segment_bytes(wal::kMaxPeerSegmentBytes);
     return grpc::Status::OK;
   }
@@ -129,6 +132,11 @@ class Service final : public v1::Transfer::Service {
         return Bad(fmt::format("{}: {} bytes in a segment", head.file_name(), head.bytes()));
       }
       const uint32_t number = static_cast<uint32_t>(index_++);
+      if (service_.intake_.leaving()) {
+        ToWire({Outcome::kRefused, kLeavingRetry, -1, "this node is about to leave"}, number,
+               *reply_.add_answers());
+        return Next::kStop;
+      }
       room_ = WaitForRoom(head.bytes());
       if (!room_) {
         ToWire({Outcome::kRefused, std::chrono::milliseconds(1000), -1,

@@ -27,6 +27,13 @@ bool Short(bool before, uint64_t left, uint64_t total, uint64_t kept) {
 
 }  // namespace
 
+config::Storage LimitsForPeers(const config::Storage& limits) {
+  config::Storage wider = limits;
+  wider.high_watermark = 100;
+  wider.low_watermark = std::min<uint32_t>(limits.high_watermark, 99);
+  return wider;
+}
+
 DiskShortage Judge(const DiskShortage& before, const DiskFigures& figures,
                    const config::Storage& limits) {
   DiskShortage now;
@@ -78,6 +85,8 @@ void DiskBudget::Check() {
   const DiskShortage shortage = Judge(before, figures, storage_);
   nearly_full_.store(NearlyFull(figures, storage_), std::memory_order_relaxed);
   full_.store(shortage.any(), std::memory_order_relaxed);
+  peer_shortage_ = Judge(peer_shortage_, figures, LimitsForPeers(storage_));
+  full_for_peers_.store(peer_shortage_.any(), std::memory_order_relaxed);
   double seconds = 0;
   const bool changed = shortage.any() != before.any();
   {

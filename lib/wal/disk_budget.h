@@ -41,6 +41,8 @@ struct DiskFigures {
 // The rule, pure: what is short now, after what was short before.
 DiskShortage Judge(const DiskShortage& before, const DiskFigures& figures,
                    const config::Storage& limits);
+// The watermarks that hold for what peers hand over.
+config::Storage LimitsForPeers(const config::Storage& limits);
 // True above a low watermark: what is only convenient (spare files) should go.
 bool NearlyFull(const DiskFigures& figures, const config::Storage& limits);
 
@@ -67,6 +69,9 @@ class DiskBudget {
 
   // Threads: any, below.
   bool full() const { return full_.load(std::memory_order_relaxed); }
+  // The segments of peers: refused at storage.max_disk itself, taken again below the high
+  // watermark. What the volume is short of bounds them as all others.
+  bool full_for_peers() const { return full_for_peers_.load(std::memory_order_relaxed); }
   bool nearly_full() const { return nearly_full_.load(std::memory_order_relaxed); }
   DiskStatus status() const EXCLUDES(mutex_);
 
@@ -80,8 +85,10 @@ class DiskBudget {
   const DiskAccount& account_;
   DiskReserve& reserve_;
   std::atomic<bool> full_{false};
+  std::atomic<bool> full_for_peers_{false};
   std::atomic<bool> nearly_full_{false};
   // Of Check alone.
+  DiskShortage peer_shortage_;
   MonotonicTime next_space_{};
   MonotonicTime next_reserve_{};
   bool reserve_failed_ = false;  // and was logged

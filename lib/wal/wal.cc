@@ -67,13 +67,14 @@ std::shared_ptr<Generation> WalImpl::MakeGeneration(uint64_t sequence,
       options_.shards, pool_, on_drained);
 }
 
-Error WalImpl::Refusal() const {
+Error WalImpl::Refusal(bool disk_full) const {
   if (stopping_) return Error(ErrorCode::kUnavailable, "the node is stopping");
+  if (!hold_.empty()) return Error(ErrorCode::kUnavailable, hold_);
   if (journal_broken_.load(std::memory_order_relaxed)) {
     return Error(ErrorCode::kUnavailable,
                  "the journal cannot be written; a new one is being tried");
   }
-  if (DiskFull()) {
+  if (disk_full) {
     return Error(ErrorCode::kUnavailable,
                  "the storage is full (storage.max_disk or the volume); uploads go on");
   }
@@ -83,7 +84,7 @@ Error WalImpl::Refusal() const {
   return Error(ErrorCode::kUnavailable, "the journal has been stalled for limits.commit_timeout");
 }
 
-Result<GenerationLease> WalImpl::Enter() {
+Result<GenerationLease> WalImpl::Enter(bool disk_full) {
   const int64_t started = commit_started_nanos_.load(std::memory_order_relaxed);
   const bool stalled =
       started != 0 && std::chrono::nanoseconds(Nanos(parts_.clock.Monotonic()) - started) >
@@ -92,9 +93,9 @@ Result<GenerationLease> WalImpl::Enter() {
   GenerationLease lease;
   {
     MutexLock lock(mutex_);
-    if (stopping_ || stalled || spent || DiskFull() ||
+    if (stopping_ || !hold_.empty() || stalled || spent || disk_full ||
         journal_broken_.load(std::memory_order_relaxed)) {
-      return Refusal();
+      return Refusal(disk_full);
     }
     lease = open_->Enter(open_);
   }
@@ -138,11 +139,18 @@ bool WalImpl::WaitSealed(uint64_t sequence, MonotonicTime deadline) {
   return true;
 }
 
+void WalImpl::Hold(std::string reason) {
+  MutexLock lock(mutex_);
+  hold_ = std::move(reason);
+}
+
 Status WalImpl::Flush(MonotonicTime deadline) {
   uint64_t target = 0;
   {
     MutexLock lock(mutex_);
-    const bool empty = open_->samples() == 0 && open_->memory_bytes() == 0;
+    // Requests that have entered and appended nothing yet are seen by nobody: the last generation
+    // before a hold is sealed in any case.
+    const bool empty = hold_.empty() && open_->samples() == 0 && open_->memory_bytes() == 0;
     target = open_->identity().sequence - (empty ? 1 : 0);
     rotate_up_to_ = std::max(rotate_up_to_, target);
     work_.NotifyOne();

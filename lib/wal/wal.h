@@ -187,6 +187,13 @@ class Wal {
   // storage.max_disk; journal stalled longer than limits.commit_timeout or without a file to write
   // to.
   virtual Result<GenerationLease> Enter() = 0;
+  // The same for a segment of a peer, which is let in where clients are refused already: a node
+  // whose disk is full goes on owning its tables, up to storage.max_disk itself. Free bytes and
+  // inodes of the volume bound it as they bound clients.
+  virtual Result<GenerationLease> EnterForPeer() = 0;
+  // From now on both refuse, kUnavailable with this text; empty: they let in again. While it holds,
+  // Flush also waits for those that had entered before, so that nothing comes after it.
+  virtual void Hold(std::string reason) = 0;
   // Queues the record for the group commit of the lease's generation. Durable as options.durability
   // says when record->done runs with an OK status.
   virtual void Commit(const GenerationLease& lease, PendingRecord* record) = 0;

@@ -3,11 +3,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace forebay::config::internal {
 namespace {
 
 constexpr size_t kMaxWord = 128;  // Longer names are compared by their beginning.
+
+// Keys of earlier versions.
+constexpr std::pair<std::string_view, std::string_view> kRenamed[] = {
+    {"limits.shutdown_timeout", "drain.stop_timeout"},
+};
 
 std::string Normalise(std::string_view text) {
   std::string result;
@@ -77,6 +83,9 @@ std::optional<std::string> Nearest(std::string_view word,
 }
 
 std::string AdviseKey(std::string_view word, std::string_view path, const StructSchema& schema) {
+  for (const auto& [before, now] : kRenamed) {
+    if (JoinKey(path, word) == before) return fmt::format("its name is {} now", now);
+  }
   std::vector<std::string> names;
   for (const Field& field : schema.fields) names.emplace_back(field.name);
   if (const auto name = Nearest(word, names)) {
@@ -89,6 +98,11 @@ std::string AdviseKey(std::string_view word, std::string_view path, const Struct
 }
 
 std::string AdviseEnvironment(std::string_view name) {
+  for (const auto& [before, now] : kRenamed) {
+    if (name == EnvironmentName(before)) {
+      return fmt::format("its name is {} now", EnvironmentName(now));
+    }
+  }
   std::vector<std::string> names = {"FOREBAY_CONFIG"};
   ForEachKey(
       "0", [&](const std::string& path, const Field&) { names.push_back(EnvironmentName(path)); });

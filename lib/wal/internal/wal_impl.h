@@ -43,7 +43,9 @@ class WalImpl final : public Wal {
   // Creates directories, recovers, opens the first generation, starts the threads.
   Status Start();
 
-  Result<GenerationLease> Enter() override;
+  Result<GenerationLease> Enter() override { return Enter(DiskFull()); }
+  Result<GenerationLease> EnterForPeer() override { return Enter(DiskFullForPeers()); }
+  void Hold(std::string reason) override;
   void Commit(const GenerationLease& lease, PendingRecord* record) override;
   Status Flush(MonotonicTime deadline) override;
   Status Stop(MonotonicTime deadline) override;
@@ -62,7 +64,8 @@ class WalImpl final : public Wal {
   };
 
   // wal.cc
-  Error Refusal() const REQUIRES(mutex_);
+  Result<GenerationLease> Enter(bool disk_full) EXCLUDES(mutex_);
+  Error Refusal(bool disk_full) const REQUIRES(mutex_);
   bool WaitSealed(uint64_t sequence, MonotonicTime deadline) EXCLUDES(mutex_);
   std::shared_ptr<Generation> MakeGeneration(uint64_t sequence, const JournalIdentity& journal);
 
@@ -102,6 +105,7 @@ class WalImpl final : public Wal {
       EXCLUDES(mutex_);
   void CountJournalBytes(Generation& generation, uint64_t bytes);
   bool DiskFull() const { return parts_.disk != nullptr && parts_.disk->full(); }
+  bool DiskFullForPeers() const { return parts_.disk != nullptr && parts_.disk->full_for_peers(); }
   bool SpaceIsShort() const { return parts_.disk != nullptr && parts_.disk->nearly_full(); }
   void CheckDisk();
 
@@ -144,6 +148,7 @@ class WalImpl final : public Wal {
   uint64_t recovered_up_to_ GUARDED_BY(mutex_) =
       0;  // generations of an earlier run have sequences up to this
   bool stopping_ GUARDED_BY(mutex_) = false;  // no Enter
+  std::string hold_ GUARDED_BY(mutex_);       // not empty: no Enter, and why
   bool stop_journal_ GUARDED_BY(mutex_) = false;
   bool stop_sealer_ GUARDED_BY(mutex_) = false;
   bool stopped_ GUARDED_BY(mutex_) = false;

@@ -8,7 +8,7 @@ from processes import ROOT
 
 def names():
     """Those that a node alone passes."""
-    return [name for name in all_names() if not name.startswith("transfer.")]
+    return [name for name in all_names() if not name.startswith(("transfer.", "drain.", "orphan."))]
 
 
 def all_names():

@@ -33,6 +33,8 @@ class FailingWal final : public wal::Wal {
     if (enter_fails) return Error(ErrorCode::kUnavailable, "disk above storage.max_disk");
     return wal_.Enter();
   }
+  Result<wal::GenerationLease> EnterForPeer() override { return Enter(); }
+  void Hold(std::string reason) override { wal_.Hold(std::move(reason)); }
   void Commit(const wal::GenerationLease& lease, wal::PendingRecord* record) override {
     if (commit_held) {
       held = record;

@@ -19,6 +19,11 @@ class HeldWal final : public wal::Wal {
     if (full) return Error(ErrorCode::kUnavailable, "the storage is full");
     return wal_.Enter();
   }
+  Result<wal::GenerationLease> EnterForPeer() override {
+    if (full) return Error(ErrorCode::kUnavailable, "the storage is full");
+    return wal_.EnterForPeer();
+  }
+  void Hold(std::string reason) override { wal_.Hold(std::move(reason)); }
   void Commit(const wal::GenerationLease& lease, wal::PendingRecord* record) override {
     if (fail) {
       record->status = Error(ErrorCode::kNoSpace, "journal: no space left");
