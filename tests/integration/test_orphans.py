@@ -6,8 +6,7 @@ import pytest
 from accounting import PROMETHEUS, Account, Senders
 from cluster import Cluster, Union
 from forebay_harness import wait_for
-from test_cluster import Load
-from test_drain import LONG, assert_empty, block, unblock
+from test_drain import LONG, assert_empty, block, settle, unblock
 
 POINTS = [name for name in failpoints.all_names() if name.startswith("orphan.")]
 needs_failpoints = pytest.mark.skipif(not failpoints.compiled_in(),
@@ -163,7 +162,8 @@ def test_with_its_configuration_a_volume_goes_into_its_own_sinks(make_forebay):
     volume = Lost(make_forebay)
     block(volume.lost)
     config = volume.lost.folder / "config.yaml"
-    done = volume.replay("--config", config, "--timeout", "2s", "--set", "upload.retry_max=100ms")
+    done = volume.replay("--config", config, "--timeout", "2s", "--set", "upload.retry_initial=20ms",
+                         "--set", "upload.retry_max=100ms")
     assert done.returncode == 2 and "cannot be uploaded" in done.stdout, done.stdout + done.stderr
     unblock(volume.lost)
     done = volume.replay("--config", config)
@@ -179,7 +179,8 @@ def test_transfers_in_doubt_are_settled_with_the_members_that_may_have_them(make
     lost.env["FOREBAY_FAILPOINT"] = "transfer.after_answer:2"
     for node in cluster:
         node.start()
-    with Load(cluster, tables=9):
+    # To this node alone: what others were giving to it only it can tell.
+    with Senders(lost, cluster.account, count=1, tables=9, profile=PROMETHEUS, pause=0.01):
         wait_for("the end of the node", lambda: not lost.running, 30)
     config = lost.folder / "config.yaml"
     refused = lost.run("wal", "replay", "--dir", lost.data, "--config", config, "--set", "cluster.member=")
@@ -187,6 +188,4 @@ def test_transfers_in_doubt_are_settled_with_the_members_that_may_have_them(make
     done = lost.run("wal", "replay", "--dir", lost.data, "--config", config)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_empty(lost)
-    for name in ("node-0", "node-2"):
-        cluster[name].flush()
-    cluster.account.verify(cluster["node-0"])
+    settle(cluster.account, cluster["node-0"], cluster["node-2"])

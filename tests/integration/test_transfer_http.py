@@ -1,12 +1,15 @@
 """`POST /transfer`: what adx-mon's collectors send, with their own segments."""
 import collections
+import csv
 import gzip
 import os
 import re
+import struct
+import zlib
 
 import conservation
 import pytest
-from forebay_harness import HttpClient, wait_for
+from forebay_harness import HttpClient, snappy, wait_for
 from processes import ROOT
 
 FIXTURES = ROOT / "tests" / "data" / "adxmon"
@@ -128,3 +131,72 @@ def test_the_memory_does_not_grow_with_the_segment(make_forebay):
     rows = conservation.check(node)["Metrics"]
     assert rows["from_peers"] == copies * len(lines(stem))
     assert peak < 250, f"{peak} MiB for a segment of {LARGE} MB"
+
+
+# Columns of logs as adx-mon has them; its segments of logs name no schema.
+LOG_FIELDS = ["Timestamp", "ObservedTimestamp", "TraceId", "SpanId", "SeverityText", "SeverityNumber", "Body", "Resource",
+              "Attributes"]
+
+
+def log_segment(*blocks):
+    """A version 1 segment of logs: each block some CSV rows."""
+    out = b"ADXWAL\0\0"
+    for rows in blocks:
+        value = "".join(rows).encode()
+        block = snappy(b"\xaa\xaa\x01\x03" + struct.pack(">I", len(rows)) + value)
+        out += struct.pack(">II", len(block), zlib.crc32(block)) + block
+    return out
+
+
+def log_row(number, body):
+    quoted = body.replace('"', '""')
+    return (f'2026-11-01T00:00:0{number}.5Z,2026-11-01T00:00:0{number}.75Z,{number:032x},{number:016x},WARN,13,"{quoted}",'
+            f'"{{""k8s.pod"":""p{number}""}}","{{""n"":{number},""text"":""a,b""}}"\n')
+
+
+def log_fields(node, name):
+    """Rows of a table of logs in the sink, as lists of fields."""
+    found = []
+    for path in node.out.glob(f"Logs/{name}/[0-9]*/[0-9]*/[0-9]*/*.csv.gz"):
+        with gzip.open(path, "rt", newline="", encoding="utf-8") as text:
+            found += list(csv.reader(text))
+    return sorted(found)
+
+
+@pytest.fixture
+def logs(make_forebay, tmp_path):
+    return make_forebay({"databases": [
+        {"name": name, "sinks": [{"file": {"root": str(tmp_path / "forebay" / "out")}}]} for name in ("Metrics", "Logs")]})
+
+
+def test_segments_of_logs_arrive_field_by_field(logs):
+    stem = "Logs_App_2f24a73200006002"
+    assert post(logs, f"{stem}.wal", segment(stem)).status == 202
+    assert post(logs, f"{stem}.wal", segment(stem)).status == 409
+    bodies = ["plain", 'quo"ted, with commas', "two\nlines", "", "\u00fcn\u00efc\u00f6de \U0001f600"]
+    rows = [log_row(number, body) for number, body in enumerate(bodies)]
+    made = log_segment(rows[:2], rows[2:])
+    assert post(logs, "Logs_Made_2f24a73200006003.wal", gzip.compress(made), "gzip").status == 202
+    logs.flush()
+    [fixture] = csv.reader((FIXTURES / f"{stem}.decoded").read_text().splitlines())
+    assert len(fixture) == len(LOG_FIELDS)
+    assert log_fields(logs, "App") == [fixture]
+    expected = [[f"2026-11-01T00:00:0{n}.5Z", f"2026-11-01T00:00:0{n}.75Z", f"{n:032x}", f"{n:016x}", "WARN", "13", body,
+                 f'{{"k8s.pod":"p{n}"}}', f'{{"n":{n},"text":"a,b"}}'] for n, body in enumerate(bodies)]
+    assert log_fields(logs, "Made") == expected
+    states = conservation.check(logs)["Logs"]
+    assert states["from_peers"] == states["uploaded"] == 6
+
+
+def test_what_begins_with_a_dropped_prefix_is_taken_and_not_stored(make_forebay):
+    # By adx-mon's own flag.
+    node = make_forebay(arguments=["--drop-prefix", "Metrics_Cpu", "--drop-prefix=Logs_"])
+    statuses = [post(node, f"{stem}.wal", segment(stem)).status for stem in GOOD]
+    assert statuses == [202] * len(GOOD)
+    assert post(node, f"{GOOD[0]}.wal", segment(GOOD[0])).status == 202, "it is not known again: it was not stored"
+    assert post(node, "Logs_App_1.wal", gzip.compress(b"whatever"), "gzip").status == 202
+    node.flush()
+    kept = [stem for stem in GOOD if "_Cpu" not in stem]
+    assert sum(states["uploaded"] for states in conservation.check(node).values()) == sum(len(lines(stem)) for stem in kept)
+    assert {path.parent.parent.parent.parent.name for path in node.out.glob("*/*/*/*/*/*.csv.gz")} == {"MemBig"}
+    assert node.metric("forebay_transfer_http_dropped_total") == len(GOOD) - len(kept) + 2

@@ -36,6 +36,7 @@ class Cluster:
             "generation": {"max_age": "200ms"},
             "batch": {"max_age": "3s"},
             "upload": {"retry_initial": "20ms", "retry_max": "200ms"},
+            "drain": {"timeout": "20s", "stop_timeout": "3s"},
             "cluster": {"discovery": "static", "members": self.members(names),
                         "transfer": {"timeout": "2s", "unhealthy_for": "300ms"}},
         }

@@ -154,6 +154,20 @@ TEST_CASE("policy: what is too old, too large or came from a peer does not move"
   CHECK(plan[1].outcome == Outcome::kWait);
 }
 
+TEST_CASE("policy: who drains gives what may move, and uploads the rest at once") {
+  auto backlog = Backlog({{1, 0}, {1, 0}, {1, 0}});
+  backlog.segments[1].stays = true;
+  PlanOptions options = WithOwner();
+  options.flush = wal::BatchReason::kDrain;
+  const auto plan = Plan(backlog, options);
+  REQUIRE(plan.size() == 2);
+  CHECK(plan[0].outcome == Outcome::kTransfer);
+  CHECK(Ids(plan[0]) == std::vector<uint64_t>{1, 3});
+  CHECK(plan[1].outcome == Outcome::kUpload);
+  CHECK(plan[1].reason == wal::BatchReason::kDrain);
+  CHECK(Ids(plan[1]) == std::vector<uint64_t>{2});
+}
+
 TEST_CASE("policy: a flush uploads here, whoever owns the table") {
   PlanOptions options = WithOwner();
   options.flush = wal::BatchReason::kFlush;

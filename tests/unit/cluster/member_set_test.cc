@@ -58,6 +58,21 @@ TEST_CASE("member set: only ready members own") {
   REQUIRE(MemberSet(members).OwnerOf("Metrics_Up") == nullptr);
 }
 
+TEST_CASE("member set: those left out own nothing, and nobody else's keys move") {
+  const MemberSet set({{"a", "a:1"}, {"b", "b:1"}, {"c", "c:1"}});
+  const MemberSet rest({{"a", "a:1"}, {"c", "c:1"}});
+  const std::vector<std::string> without = {"b"};
+  int moved = 0;
+  for (int i = 0; i < 200; ++i) {
+    const std::string key = "Metrics_T" + std::to_string(i);
+    CHECK(set.OwnerOf(key, without)->name == rest.OwnerOf(key)->name);
+    moved += set.OwnerOf(key)->name == "b" ? 1 : 0;
+  }
+  CHECK(moved > 0);
+  const std::vector<std::string> all = {"a", "b", "c"};
+  CHECK(set.OwnerOf("Metrics_T", all) == nullptr);
+}
+
 TEST_CASE("member set: a member that leaves moves the keys that it owned and no others") {
   const MemberSet five = Pods(5);
   const MemberSet four = Pods(4);

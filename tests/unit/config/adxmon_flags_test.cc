@@ -94,12 +94,19 @@ TEST_CASE("adx-mon flags: durations are Go's") {
 TEST_CASE("adx-mon flags: flags without a meaning are accepted with a warning") {
   const AdxMonTranslation flags =
       Must({"--kubeconfig", "/k", "--partition-size=25", "--cluster-labels=a=b", "--region", "eu",
-            "--insecure-skip-verify", "--disable-peer-transfer=false", "--drop-prefix=X",
+            "--insecure-skip-verify", "--disable-peer-transfer=false",
             "--slow-request-threshold=10", "--storage-backend=adx", "--max-segment-count=1"});
   CHECK(flags.overrides.empty());
   CHECK(flags.remaining.empty());
-  REQUIRE(flags.warnings.size() == 10);
+  REQUIRE(flags.warnings.size() == 9);
   CHECK_THAT(flags.warnings[0], Contains("--kubeconfig is accepted but has no effect: "));
+}
+
+TEST_CASE("adx-mon flags: a flag that may be repeated is one list") {
+  const AdxMonTranslation flags = Must({"--drop-prefix=Metrics_A", "--drop-prefix", "Logs_"});
+  REQUIRE(flags.overrides.size() == 1);
+  CHECK(flags.overrides[0].first == "cluster.transfer.drop_prefixes");
+  CHECK(flags.overrides[0].second == "Metrics_A,Logs_");
 }
 
 TEST_CASE("adx-mon flags: an endpoint is refused, naming flag, database and the way out") {

@@ -22,6 +22,8 @@ TEST_CASE("errors: a misspelt key is told with its place and the nearest key of 
         "f.yaml:1:20: storage.maxDisk: unknown key; did you mean \"storage.max_disk\"?");
   CHECK(OneError("listen:\n  tls:\n    cert-file: x\n") ==
         "f.yaml:3:5: listen.tls.cert-file: unknown key; did you mean \"listen.tls.cert_file\"?");
+  CHECK(OneError("limits: {shutdown_timeout: 30s}") ==
+        "f.yaml:1:10: limits.shutdown_timeout: unknown key; its name is drain.stop_timeout now");
   CHECK_THAT(OneError("databses: []"), Contains("did you mean \"databases\"?"));
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -191,6 +192,59 @@ TEST_CASE("node: a reload that fails changes nothing and says why") {
   CHECK(reloaded.body.find("limits.tables_max: needs a restart") != std::string::npos);
   CHECK(node->config().batch.max_age == std::chrono::minutes(1));
   CHECK(node->config().limits.tables_max != 7);
+}
+
+TEST_CASE("node: a drain empties the volume and refuses, until it is called off") {
+  const TemporaryFolder folder;
+  const auto node = StartNode(OptionsFor(ConfigIn(folder)));
+  CHECK(json::parse(Do("GET", node->admin_port(), "/-/drain").body)["state"] == "serving");
+  CHECK(Do("DELETE", node->admin_port(), "/-/drain").body == "in service\n");
+  CHECK(Do("POST", node->ingest_port(), "/api/v1/write", WriteBody(3)).status == 204);
+  CHECK(Do("POST", node->admin_port(), "/-/drain?timeout=soon").status == 400);
+  REQUIRE(node->drainer().state() == DrainState::kServing);
+  const auto drained = Do("POST", node->admin_port(), "/-/drain?timeout=30s");
+  INFO(drained.body);
+  CHECK(drained.status == 200);
+  const json report = json::parse(drained.body);
+  CHECK(report["state"] == "drained");
+  CHECK(report["uploaded_rows"] == 1);
+  CHECK(report["left"]["rows"] == 0);
+  CHECK(CountFiles(folder / "out", ".csv.gz") == 1);
+  CHECK(CountFiles(folder / "data", ".wal") == 0);
+  const auto refused = Do("POST", node->ingest_port(), "/api/v1/write", WriteBody(4));
+  CHECK(refused.status == 503);
+  CHECK(refused.Header("Retry-After").has_value());
+  CHECK(Do("GET", node->admin_port(), "/readyz").body.find("draining") != std::string::npos);
+  CHECK(node->MetricsText().find("forebay_drain_state 2") != std::string::npos);
+  CHECK(Do("DELETE", node->admin_port(), "/-/drain").body == "in service again\n");
+  CHECK(Do("POST", node->ingest_port(), "/api/v1/write", WriteBody(5)).status == 204);
+  CHECK(Do("GET", node->admin_port(), "/readyz").status == 200);
+}
+
+TEST_CASE("node: a drain that cannot end is overdue, says why, and ends when it can") {
+  const TemporaryFolder folder;
+  config::Config config = ConfigIn(folder);
+  config.drain.timeout = std::chrono::milliseconds(200);
+  const auto node = StartNode(OptionsFor(config));
+  CHECK(Do("POST", node->ingest_port(), "/api/v1/write", WriteBody(3)).status == 204);
+  { std::ofstream(folder / "out") << "in the way"; }
+  const auto overdue = Do("POST", node->admin_port(), "/-/drain?timeout=30s");
+  INFO(overdue.body);
+  CHECK(overdue.status == 202);
+  const json report = json::parse(overdue.body);
+  CHECK(report["state"] == "overdue");
+  CHECK(report["left"]["rows"] == 1);
+  REQUIRE(report["left"]["why"].size() == 1);
+  CHECK(report["left"]["why"][0].get<std::string>().find("cannot be uploaded") !=
+        std::string::npos);
+  CHECK(node->MetricsText().find("forebay_drain_left_rows 1") != std::string::npos);
+  fs::remove(folder / "out");
+  // A second request makes it try again, and waits as long as it may.
+  for (int i = 0; i < 100 && node->drainer().state() != DrainState::kDrained; ++i) {
+    CHECK(Do("POST", node->admin_port(), "/-/drain?timeout=1s").status / 100 == 2);
+  }
+  CHECK(node->drainer().state() == DrainState::kDrained);
+  CHECK(CountFiles(folder / "out", ".csv.gz") == 1);
 }
 
 TEST_CASE("job thread: jobs run in order, and none is taken after the end") {

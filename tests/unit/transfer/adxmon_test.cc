@@ -39,6 +39,8 @@ class Node {
     AdxMonHandler::Options options;
     options.spool = "spool";
     options.databases = {"Metrics"};
+    options.drop_prefixes = {"Metrics_Noise_", "Elsewhere_"};
+    options.member = "node-0";
     options.room_wait = room_wait;
     handler = std::make_unique<AdxMonHandler>(
         std::move(options), AdxMonHandler::Parts{fs, receiver.clock, *receiver.intake, *quarantine,
@@ -134,6 +136,21 @@ TEST_CASE("adx-mon: what is wrong is refused and leaves nothing") {
   CHECK(node.Spooled() == 0);
   CHECK(node.receiver.Values().empty());
   CHECK(node.Post(name, body) == 202);
+}
+
+TEST_CASE("adx-mon: what has a prefix that is dropped is taken and not stored") {
+  Node node;
+  Sender sender;
+  const auto dropped = sender.Make("Noise", 1, 0);
+  const auto kept = sender.Make("Noiseless", 2, 100);
+  CHECK(node.Post(dropped.file_name, BytesOf(sender, dropped)) == 202);
+  CHECK(node.Post(dropped.file_name, "no segment at all", true) == 202);
+  CHECK(node.Post("Elsewhere_T_1.wal", "x") == 202);
+  CHECK(node.Spooled() == 0);
+  CHECK(node.Post(kept.file_name, BytesOf(sender, kept)) == 202);
+  CHECK(node.receiver.Values() == Doubles(100, 10));
+  CHECK(node.receiver.registry.Expose().find("forebay_transfer_http_dropped_total 3") !=
+        std::string::npos);
 }
 
 TEST_CASE("adx-mon: good blocks of a damaged segment are stored, bad ones kept aside") {

@@ -48,6 +48,28 @@ TEST_CASE("transfer: many segments in one call arrive once, whole and in chunks"
   CHECK(OutcomesOf(recalled) == std::vector<Outcome>(21, Outcome::kDuplicate));
 }
 
+TEST_CASE("transfer: a node that leaves says so before any byte is sent, and answers recalls") {
+  io::MemoryFileSystem fs;
+  Sender sender;
+  Receiver receiver(fs);
+  receiver.Serve();
+  const std::vector<OutgoingSegment> before = {sender.Make("T", 1, 0)};
+  REQUIRE(OutcomesOf(sender.client->Send(receiver.peer(), before, Sender::Soon())) ==
+          std::vector<Outcome>{Outcome::kAccepted});
+  receiver.intake->SetLeaving(true);
+  const std::vector<OutgoingSegment> segments = {sender.Make("T", 2, 10)};
+  const auto result = sender.client->Send(receiver.peer(), segments, Sender::Soon());
+  CHECK(result.leaving);
+  CHECK_FALSE(result.failure.has_value());
+  CHECK(OutcomesOf(result) == std::vector<Outcome>{Outcome::kRefused});
+  CHECK(OutcomesOf(sender.client->Recall(receiver.peer(), before, Sender::Soon())) ==
+        std::vector<Outcome>{Outcome::kDuplicate});
+  receiver.intake->SetLeaving(false);
+  CHECK(OutcomesOf(sender.client->Send(receiver.peer(), segments, Sender::Soon())) ==
+        std::vector<Outcome>{Outcome::kAccepted});
+  CHECK(receiver.Values() == Doubles(0, 20));
+}
+
 TEST_CASE("transfer: each segment has its own answer") {
   io::MemoryFileSystem fs;
   Sender sender;

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
+#include <set>
 
 #include "support/segments.h"
 
@@ -331,6 +332,61 @@ TEST_CASE("pool: a stop leaves what may be sent with its manifest, and frees wha
   CHECK(node.Run());
   node.pool->Stop(node.clock.Monotonic());
   CHECK(node.Manifests() == 1);
+}
+
+TEST_CASE("pool: a peer that leaves keeps nothing, and others own its tables for a time") {
+  io::MemoryFileSystem fs;
+  PoolNode node(fs);
+  node.Write(1);
+  node.Open();
+  (void)node.membership->Replace(Set({{"node-0", "0:1"}, {"node-1", "1:1"}, {"node-2", "2:1"}}));
+  std::vector<std::string> keys;
+  for (int i = 0; i < 60; ++i) keys.push_back("Metrics_T" + std::to_string(i));
+  node.peer.send = [](std::span<const OutgoingSegment> segments) {
+    CallResult result = ScriptedPeer::Always(Outcome::kRefused)(segments);
+    result.leaving = true;
+    return result;
+  };
+  node.Push();
+  REQUIRE(node.Run());
+  CHECK(node.Free() == "1 ");
+  CHECK(node.Manifests() == 0);
+  CHECK(node.pool->status().avoided_peers.empty());
+  CHECK(node.pool->status().leaving_peers == std::vector<std::string>{"node-0"});
+  const cluster::MemberSet rest = Set({{"node-1", "1:1"}, {"node-2", "2:1"}});
+  for (const std::string& key : keys) {
+    const bool ours = rest.OwnerOf(key)->name == "node-1";
+    CHECK(node.pool->PeerFor(key) == (ours ? std::nullopt : std::optional<std::string>("node-2")));
+  }
+  node.clock.Advance(std::chrono::seconds(31));
+  CHECK(node.pool->status().leaving_peers.empty());
+  CHECK(std::any_of(keys.begin(), keys.end(),
+                    [&](const auto& key) { return node.pool->PeerFor(key) == "node-0"; }));
+}
+
+TEST_CASE("pool: who drains owns nothing and goes round peers that are not well") {
+  io::MemoryFileSystem fs;
+  PoolNode node(fs);
+  node.Write(1);
+  node.Open();
+  (void)node.membership->Replace(Set({{"node-0", "0:1"}, {"node-1", "1:1"}, {"node-2", "2:1"}}));
+  std::set<std::string> owners;
+  const auto peers = [&] {
+    owners.clear();
+    for (int i = 0; i < 60; ++i) {
+      owners.insert(node.pool->PeerFor("Metrics_T" + std::to_string(i)).value_or("nobody"));
+    }
+    return owners;
+  };
+  CHECK(peers() == std::set<std::string>{"node-0", "node-2", "nobody"});
+  node.pool->SetDraining(true);
+  CHECK(peers() == std::set<std::string>{"node-0", "node-2"});
+  node.peer.send = ScriptedPeer::Broken();
+  node.Push();
+  REQUIRE(node.Run());  // node-0 is not well
+  CHECK(peers() == std::set<std::string>{"node-2"});
+  node.pool->SetDraining(false);
+  CHECK(peers() == std::set<std::string>{"node-2", "nobody"});
 }
 
 TEST_CASE("pool: tables that this node owns have no peer") {

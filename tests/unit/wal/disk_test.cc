@@ -192,6 +192,21 @@ TEST_CASE("disk budget: each shortage begins at its high watermark and ends at i
   CHECK(Judge(limit, Figures(900, 150, 15), limits) == limit);
 }
 
+TEST_CASE("disk budget: what peers hand over is refused at the limit itself") {
+  const config::Storage limits = Limits();
+  const config::Storage peers = LimitsForPeers(limits);
+  const DiskShortage none;
+  REQUIRE(Judge(none, Figures(999, 100, 10), limits).any());
+  CHECK_FALSE(Judge(none, Figures(999, 100, 10), peers).any());
+  const DiskShortage limit = Judge(none, Figures(1000, 100, 10), peers);
+  CHECK(limit.limit);
+  CHECK(Judge(limit, Figures(900, 100, 10), peers).limit);
+  CHECK_FALSE(Judge(limit, Figures(899, 100, 10), peers).any());
+  // What the volume is short of holds for all.
+  CHECK(Judge(none, Figures(0, 99, 10), peers).volume);
+  CHECK(Judge(none, Figures(0, 100, 9), peers).inodes);
+}
+
 TEST_CASE(
     "disk budget: a volume without a number of inodes, or that cannot be asked, is not short") {
   const config::Storage limits = Limits();

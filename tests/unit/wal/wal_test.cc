@@ -320,6 +320,29 @@ TEST_CASE("wal: a request that outlives the stop is refused, not left waiting") 
   CHECK(record.status.error().code() == ErrorCode::kUnavailable);
 }
 
+TEST_CASE("wal: while it is held nobody enters, and a flush waits for those that had entered") {
+  io::MemoryFileSystem fs;
+  WalHarness harness(fs);
+  REQUIRE(harness.Open().ok());
+  auto lease = harness.wal().Enter();
+  REQUIRE(lease.ok());
+  harness.wal().Hold("it drains");
+  for (const auto& refused : {harness.wal().Enter(), harness.wal().EnterForPeer()}) {
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().code() == ErrorCode::kUnavailable);
+    CHECK(refused.error().message() == "it drains");
+  }
+  // Nothing was appended: only the lease tells that something may come.
+  const Status early =
+      harness.wal().Flush(SystemClock().Monotonic() + std::chrono::milliseconds(50));
+  REQUIRE_FALSE(early.ok());
+  CHECK(early.error().code() == ErrorCode::kDeadlineExceeded);
+  lease->Release();
+  CHECK(harness.wal().Flush(SystemClock().Monotonic() + std::chrono::seconds(20)).ok());
+  harness.wal().Hold("");
+  CHECK(harness.wal().Enter().ok());
+}
+
 TEST_CASE("wal: a journal of requests without samples is ended at its size all the same") {
   io::MemoryFileSystem fs;
   WalOptions options;
