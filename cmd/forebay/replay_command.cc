@@ -20,6 +20,7 @@
 #include "server/node.h"
 #include "walctl/format.h"
 #include "walctl/inventory.h"
+#include "walctl/verify.h"
 
 namespace forebay::cmd {
 namespace {
@@ -61,6 +62,24 @@ Status CheckDirectory(const std::string& directory) {
   return Error(ErrorCode::kNotFound,
                fmt::format("{} has neither journal/ nor segments/: it is no data directory",
                            directory));
+}
+
+// What journals hold is read by the databases and rules of their node: with others it would be
+// something else, or go to the quarantine.
+Status CheckJournals(const ReplayFlags& flags) {
+  if (!flags.config_file.empty()) return {};
+  io::PosixFileSystem fs;
+  FOREBAY_ASSIGN_OR_RETURN(const auto entries, walctl::ListDirectory(fs, flags.directory));
+  for (const walctl::FileEntry& entry : entries) {
+    if (entry.kind != walctl::FileKind::kJournal) continue;
+    FOREBAY_ASSIGN_OR_RETURN(const auto journal, walctl::VerifyFile(fs, entry.path));
+    if (journal.blocks == 0 && !journal.damaged()) continue;
+    return Error(ErrorCode::kFailedPrecondition,
+                 fmt::format("{} holds {} requests, which are read by the databases and rules of "
+                             "the volume's node: give its configuration too (--config FILE)",
+                             entry.path, journal.blocks));
+  }
+  return {};
 }
 
 Status DryRun(const ReplayFlags& flags) {
@@ -175,6 +194,7 @@ int Replay(const ReplayFlags& flags) {
       FOREBAY_RETURN_IF_ERROR(DryRun(flags));
       return 0;
     }
+    FOREBAY_RETURN_IF_ERROR(CheckJournals(flags));
     FOREBAY_ASSIGN_OR_RETURN(config::Config config, LoadConfig(flags));
     return flags.to.empty() ? ReplayHere(flags, std::move(config))
                             : SendAway(flags, std::move(config));

@@ -28,9 +28,6 @@ constexpr milliseconds kFirstReport{500};
 constexpr milliseconds kMaxReport{30'000};
 constexpr size_t kMaxBatchesSeen = 4096;
 
-constexpr const char* kHoldReason =
-    "the node is draining: it hands over what it has and takes nothing new";
-
 double Seconds(MonotonicTime from, MonotonicTime to) {
   return std::max(0.0, std::chrono::duration<double>(to - from).count());
 }
@@ -98,11 +95,10 @@ void Drainer::Stop() {
   thread_.join();
 }
 
-// The order makes it exact: when the log holds, what a peer brings is refused; that peers are told
-// so comes first, so that they do not see it as a shortage.
+// Peers are told before the log holds, so that they do not see it as a shortage.
 void Drainer::SetMode(bool on) {
   if (parts_.intake != nullptr) parts_.intake->SetLeaving(on);
-  parts_.wal.Hold(on ? kHoldReason : "");
+  if (!on) parts_.wal.Hold("");
   if (parts_.transfers != nullptr) parts_.transfers->SetDraining(on);
   parts_.batcher.SetDraining(on);
 }
@@ -124,7 +120,7 @@ void Drainer::Begin(const Request& request) {
     cause_ = request.cause;
     began_ = progress_ = now;
     at_begin_ = totals;
-    sealed_ = false;
+    sealed_ = held_ = false;
     least_rows_ = left.rows + left.unsealed_rows;
     SetMode(true);
   }
@@ -286,7 +282,20 @@ DrainReport Drainer::Wait(const WaitOptions& options) {
   return report();
 }
 
+// False: not yet.
+bool Drainer::Hold(uint64_t number) {
+  const bool storing = parts_.storing != nullptr && parts_.storing();
+  MutexLock lock(mutex_);
+  if (number != number_ || state_ == DrainState::kServing) return false;
+  if (held_) return true;
+  if (storing && parts_.clock.Monotonic() - began_ < kStoreWhole) return false;
+  parts_.wal.Hold(kDrainingText);
+  held_ = true;
+  return true;
+}
+
 bool Drainer::Seal(uint64_t number) {
+  if (!Hold(number)) return false;
   FOREBAY_FAILPOINT("drain.before_seal");
   const Status sealed = parts_.wal.Flush(parts_.clock.Monotonic() + kSealStep);
   if (!sealed.ok()) return false;
@@ -356,6 +365,19 @@ void Drainer::Report(uint64_t number) {
            {"unreadable_segments", done.unreadable_segments}});
 }
 
+void Drainer::TellCompleted(uint64_t number) {
+  const Status told = on_completed_();
+  if (!told.ok()) {
+    LogWarn("that the drain is completed could not be told; it is tried again",
+            {{"error", told.error().ToString()}});
+    next_report_ = parts_.clock.Monotonic() + report_pause_;
+    report_pause_ = std::min(report_pause_ * 2, kMaxReport);
+    return;
+  }
+  MutexLock lock(mutex_);
+  if (number == number_) report_wanted_ = false;
+}
+
 void Drainer::Run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     uint64_t number = 0;
@@ -364,7 +386,7 @@ void Drainer::Run(const std::stop_token& stop) {
     {
       MutexLock lock(mutex_);
       while (state_ == DrainState::kServing && !stopping_) changed_.Wait(lock);
-      if (stopping_) return;
+      if (stopping_) break;
       number = number_;
       sealed = sealed_;
       completed = state_ == DrainState::kDrained && report_wanted_ && on_completed_ != nullptr;
@@ -373,15 +395,7 @@ void Drainer::Run(const std::stop_token& stop) {
     if (!sealed) {
       pause = Seal(number) ? milliseconds{0} : kLookStep;
     } else if (completed && parts_.clock.Monotonic() >= next_report_) {
-      const Status told = on_completed_();
-      if (!told.ok()) {
-        LogWarn("that the drain is completed could not be told; it is tried again",
-                {{"error", told.error().ToString()}});
-        next_report_ = parts_.clock.Monotonic() + report_pause_;
-        report_pause_ = std::min(report_pause_ * 2, kMaxReport);
-      }
-      MutexLock lock(mutex_);
-      if (told.ok() && number == number_) report_wanted_ = false;
+      TellCompleted(number);
     } else {
       pause = Look(number);
       if (completed) pause = kLookStep;
@@ -390,6 +404,14 @@ void Drainer::Run(const std::stop_token& stop) {
     MutexLock lock(mutex_);
     if (!stopping_) changed_.WaitUntil(lock, std::chrono::steady_clock::now() + pause);
   }
+  // A stop that came between the end and the word of it.
+  uint64_t number = 0;
+  {
+    MutexLock lock(mutex_);
+    if (state_ != DrainState::kDrained || !report_wanted_ || on_completed_ == nullptr) return;
+    number = number_;
+  }
+  TellCompleted(number);
 }
 
 }  // namespace forebay::server

@@ -1,7 +1,8 @@
 // Brings all that a node has off its volume before it leaves: to the owners of the tables among the
 // other members where it may move, else into the sinks.
 //
-// Order: nothing new is taken (clients 503, peers are told), what was acknowledged is sealed, then
+// Order: nothing new is taken (clients 503, peers are told; what is half stored becomes whole before,
+// within kStoreWhole), what was acknowledged is sealed, then
 // the batcher plans rounds of reason "drain" until segments, batches and transfers are gone. A
 // drain goes on until that is reached or it is cancelled; its timeout only decides when what is
 // left is reported. Nothing is given up and nothing is lost by a kill at any moment: what is left
@@ -40,6 +41,11 @@ enum class DrainState {
 std::string_view Name(DrainState state);
 
 inline constexpr size_t kMaxDrainReasons = 16;
+// So long what is half stored may take to be stored whole.
+inline constexpr std::chrono::seconds kStoreWhole{10};
+// What clients are told.
+inline constexpr const char* kDrainingText =
+    "the node is draining: it hands over what it has and takes nothing new";
 
 // What is still on the volume.
 struct DrainLeft {
@@ -83,6 +89,9 @@ class Drainer {
     const wal::DiskAccount& disk;
     transfer::TransferPool* transfers;
     transfer::Intake* intake;
+    // A segment of which some parts are stored is on its way in: whoever sends it would send all of
+    // it elsewhere if the rest were refused. May be empty.
+    std::function<bool()> storing;
   };
   struct Request {
     std::string cause;  // for people
@@ -124,6 +133,8 @@ class Drainer {
   DrainLeft Left(bool sealed) const;
   void Explain(DrainLeft& left) const;
   void SetMode(bool on) REQUIRES(mutex_);
+  bool Hold(uint64_t number) EXCLUDES(mutex_);
+  void TellCompleted(uint64_t number);
   void Run(const std::stop_token& stop);
   bool Seal(uint64_t number);
   // Returns what to wait for before the next look.
@@ -143,6 +154,7 @@ class Drainer {
   MonotonicTime ended_ GUARDED_BY(mutex_);
   MonotonicTime deadline_ GUARDED_BY(mutex_);
   Totals at_begin_ GUARDED_BY(mutex_);
+  bool held_ GUARDED_BY(mutex_) = false;  // the log lets nobody in
   bool sealed_ GUARDED_BY(mutex_) = false;
   bool report_wanted_ GUARDED_BY(mutex_) = false;
   uint64_t least_rows_ GUARDED_BY(mutex_) = 0;  // that were left at any time of this drain

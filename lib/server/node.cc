@@ -280,6 +280,7 @@ Status Node::Stop(MonotonicTime deadline) {
 std::string Node::NotReady() const {
   if (!started_) return "starting";
   if (stopping_) return "stopping";
+  if (drainer_->state() != DrainState::kServing) return kDrainingText;
   const auto lease = wal_->Enter();
   return lease.ok() ? std::string() : lease.error().message();
 }

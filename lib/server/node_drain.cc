@@ -12,14 +12,15 @@ namespace {
 constexpr int kStopPart = 8;
 // So long a volume's new owner waits to learn who the members are.
 constexpr std::chrono::seconds kMembersWait{10};
-constexpr std::chrono::milliseconds kStep{200};
+constexpr std::chrono::milliseconds kReplayStep{200};
 
 }  // namespace
 
 void Node::OpenDrain() {
   drainer_ = std::make_unique<Drainer>(
       Drainer::Parts{clock_, *wal_, *store_, *queue_, *batcher_, *disk_account_, transfers_.get(),
-                     intake_.get()},
+                     intake_.get(),
+                     [this] { return adxmon_ != nullptr && adxmon_->storing(); }},
       [this] { return discovery_->ReportShutdownCompleted(clock_.Now()); });
   discovery_->OnShutdownRequested([this] {
     drainer_->Begin({"the pod's annotation", config().drain.timeout, /*report_completion=*/true});
@@ -66,7 +67,7 @@ DrainReport Node::Replay(MonotonicTime deadline, const std::stop_token& stop) {
   const MonotonicTime members = std::min(deadline, clock_.Monotonic() + kMembersWait);
   while (HandsOver() && !membership_->known() && !stop.stop_requested() &&
          clock_.Monotonic() < members) {
-    std::this_thread::sleep_for(kStep);
+    std::this_thread::sleep_for(kReplayStep);
   }
   drainer_->Begin({"replay of a volume",
                    std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -74,7 +75,7 @@ DrainReport Node::Replay(MonotonicTime deadline, const std::stop_token& stop) {
                    /*report_completion=*/false});
   MonotonicTime next_line = clock_.Monotonic() + std::chrono::seconds(5);
   while (true) {
-    const DrainReport report = drainer_->Wait({std::min(deadline, clock_.Monotonic() + kStep), {}});
+    const DrainReport report = drainer_->Wait({std::min(deadline, clock_.Monotonic() + kReplayStep), {}});
     const MonotonicTime now = clock_.Monotonic();
     if (report.state != DrainState::kDraining || stop.stop_requested() || now >= deadline) {
       return report;

@@ -19,8 +19,8 @@ namespace forebay::server {
 namespace {
 
 constexpr uint64_t kMaxNotesBytes = 1ULL << 28;
-constexpr http::RetryPolicy kRetry{std::chrono::milliseconds(200), std::chrono::seconds(5)};
-constexpr std::chrono::milliseconds kStep{50};
+constexpr http::RetryPolicy kSendRetry{std::chrono::milliseconds(200), std::chrono::seconds(5)};
+constexpr std::chrono::milliseconds kSleepStep{50};
 // Of a table that nobody has; nothing is stored of an empty segment.
 constexpr std::string_view kProbeTable = "Probe";
 
@@ -31,7 +31,7 @@ bool IsPassing(int status) { return status == 423 || status == 429 || status >= 
 void Sleep(std::chrono::milliseconds time, const std::stop_token& stop) {
   const auto end = std::chrono::steady_clock::now() + time;
   while (!stop.stop_requested() && std::chrono::steady_clock::now() < end) {
-    std::this_thread::sleep_for(std::min(time, kStep));
+    std::this_thread::sleep_for(std::min(time, kSleepStep));
   }
 }
 
@@ -67,7 +67,7 @@ Status VolumeSender::ReadNotes() {
     if (second == std::string_view::npos) continue;
     Note note{std::string(line.substr(0, first)), {}};
     (void)std::from_chars(line.data() + first + 1, line.data() + second, note.at.value);
-    notes_.emplace(std::string(line.substr(second + 1)), std::move(note));
+    notes_.insert_or_assign(std::string(line.substr(second + 1)), std::move(note));
   }
   FOREBAY_ASSIGN_OR_RETURN(notes_file_, parts_.fs.Open(notes_path_, io::OpenMode::kReadWrite));
   return rest.empty() ? OkStatus() : notes_file_->Write("\n");
@@ -142,7 +142,7 @@ Result<VolumeSender::Verdict> VolumeSender::Post(const std::string& file_name,
     if (stop.stop_requested()) return Error(ErrorCode::kCancelled, "stopped");
     if (parts_.clock.Monotonic() >= until) return Error(ErrorCode::kUnavailable, trouble);
     if (attempt == 0) LogWarn("a segment is not taken now, trying again", {{"error", trouble}});
-    Sleep(kRetry.Delay(attempt, std::uniform_real_distribution<double>(0, 1)(random)), stop);
+    Sleep(kSendRetry.Delay(attempt, std::uniform_real_distribution<double>(0, 1)(random)), stop);
   }
 }
 

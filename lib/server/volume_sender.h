@@ -94,7 +94,7 @@ class VolumeSender {
   const std::string notes_path_;
   std::unique_ptr<http::Client> client_;
   std::unique_ptr<io::File> notes_file_;
-  std::map<std::string, Note> notes_;  // by file name; the first of each
+  std::map<std::string, Note> notes_;  // by file name; the last of each
   std::set<std::string> bound_;        // named by manifests
   std::set<std::string> probed_;       // databases
   SendReport report_;

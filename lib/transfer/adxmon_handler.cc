@@ -305,7 +305,9 @@ Response AdxMonHandler::Store(Upload& upload) {
                              wal::SegmentReader::Open(parts_.fs, upload.path, {.decode = false}));
     return StoreBlocks(upload, *reader);
   };
+  storing_.fetch_add(1, std::memory_order_relaxed);
   const Result<int> stored = read();
+  storing_.fetch_sub(1, std::memory_order_relaxed);
   return stored.ok() ? Response::Empty(*stored) : AnswerOf(stored.error());
 }
 

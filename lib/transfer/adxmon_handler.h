@@ -19,6 +19,7 @@
 // Each answer names this node in the header Forebay-Member. Limits: kMaxUploads at once. Source: reference adx-mon, ingestor/service.go.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -81,6 +82,9 @@ class AdxMonHandler final : public http::Handler {
   // After Server::Stop: ends the threads and what was not answered. Idempotent.
   void Stop();
 
+  // A segment is being stored, so that a refusal now would leave a part of it here.
+  bool storing() const { return storing_.load(std::memory_order_relaxed) != 0; }
+
   std::optional<http::Response> Admit(const http::RequestHead& head) override;
   bool in_pieces() const override { return true; }
   void Piece(http::Exchange& exchange) override { Work(exchange, false); }
@@ -111,6 +115,7 @@ class AdxMonHandler final : public http::Handler {
   std::map<int, metrics::Counter*> codes_;
   metrics::Counter* damaged_;
   metrics::Counter* dropped_;
+  std::atomic<uint32_t> storing_{0};
   BoundedQueue<Upload*> queue_;
   Mutex mutex_;
   uint64_t next_ GUARDED_BY(mutex_) = 1;

@@ -30,7 +30,9 @@ class Lost:
         self.lost.kill9()
 
     def replay(self, *arguments, **options):
-        return self.lost.run("wal", "replay", "--dir", self.lost.data, *arguments, **options)
+        # Its journals are read by its own rules.
+        config = () if "--config" in arguments else ("--config", self.lost.folder / "config.yaml")
+        return self.lost.run("wal", "replay", "--dir", self.lost.data, *config, *arguments, **options)
 
     def verify(self):
         assert_empty(self.lost)
@@ -53,6 +55,20 @@ def test_segments_and_journals_go_to_another_node(make_forebay):
     volume.verify()
     again = volume.replay(*to(volume.target))
     assert again.returncode == 0 and "0 rows in 0 segments" in again.stdout, again.stdout + again.stderr
+
+
+def test_journals_are_not_read_by_the_rules_of_others(make_forebay):
+    volume = Lost(make_forebay)
+    bare = ("wal", "replay", "--dir", volume.lost.data, *to(volume.target))
+    refused = volume.lost.run(*bare)
+    assert refused.returncode == 1 and "--config" in refused.stderr, refused.stdout + refused.stderr
+    volume.lost.start()
+    with volume.lost.admin() as client:
+        assert client.post("/-/flush?upload=false").status == 200
+    volume.lost.kill9()
+    done = volume.lost.run(*bare)
+    assert done.returncode == 0, done.stdout + done.stderr
+    volume.verify()
 
 
 def test_a_volume_that_is_in_use_is_refused(make_forebay):
