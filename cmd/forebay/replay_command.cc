@@ -59,9 +59,9 @@ Status CheckDirectory(const std::string& directory) {
     FOREBAY_ASSIGN_OR_RETURN(const bool there, fs.Exists(io::JoinPath(directory, part)));
     if (there) return {};
   }
-  return Error(ErrorCode::kNotFound,
-               fmt::format("{} has neither journal/ nor segments/: it is no data directory",
-                           directory));
+  return Error(
+      ErrorCode::kNotFound,
+      fmt::format("{} has neither journal/ nor segments/: it is no data directory", directory));
 }
 
 // What journals hold is read by the databases and rules of their node: with others it would be
@@ -171,9 +171,10 @@ Result<int> SendAway(const ReplayFlags& flags, config::Config config) {
   const auto report = node->Send(send, interrupts.token());
   int code = 1;
   if (report.ok()) {
-    fmt::print("{} rows in {} segments ({} bytes) sent to {}, which had {} of the segments before\n",
-               report->rows, report->segments, report->bytes,
-               report->member.empty() ? "nobody" : report->member, report->known);
+    fmt::print(
+        "{} rows in {} segments ({} bytes) sent to {}, which had {} of the segments before\n",
+        report->rows, report->segments, report->bytes,
+        report->member.empty() ? "nobody" : report->member, report->known);
     for (const std::string& why : report->why) fmt::print("left: {}\n", why);
     code = Summary(*node, flags, report->left_rows);
   }

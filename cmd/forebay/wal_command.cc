@@ -190,7 +190,8 @@ void AddSelection(CLI::App* command, WalFlags& flags) {
 }  // namespace
 
 void AddWalCommand(CLI::App& app, int& exit_code) {
-  CLI::App* wal = app.add_subcommand("wal", "Look into a data directory (safe while it is in use); replay brings it away");
+  CLI::App* wal = app.add_subcommand(
+      "wal", "Look into a data directory (safe while it is in use); replay brings it away");
   wal->require_subcommand(1);
   auto flags = std::make_shared<WalFlags>();
   const auto add_json = [&flags](CLI::App* command) {

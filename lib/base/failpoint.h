@@ -39,9 +39,9 @@ inline constexpr std::array<std::string_view, 29> kFailpoints = {
     "drain.after_seal",     // all is in segments
     "drain.before_report",  // nothing is left, nobody is told
     // Of `wal replay --to`.
-    "orphan.before_send",    // the segment is noted, not sent
-    "orphan.after_answer",   // the other node has it, it is here too
-    "orphan.after_delete",   // it is gone here
+    "orphan.before_send",   // the segment is noted, not sent
+    "orphan.after_answer",  // the other node has it, it is here too
+    "orphan.after_delete",  // it is gone here
 };
 
 namespace internal {

@@ -34,8 +34,7 @@ const Member* MemberSet::Leader() const {
   return found == members_.end() ? nullptr : &*found;
 }
 
-const Member* MemberSet::OwnerOf(std::string_view key,
-                                 std::span<const std::string> without) const {
+const Member* MemberSet::OwnerOf(std::string_view key, std::span<const std::string> without) const {
   XXH64_state_t of_key;
   (void)XXH64_reset(&of_key, 0);
   (void)XXH64_update(&of_key, key.data(), key.size());

@@ -156,9 +156,9 @@ struct Limits {
 
 // How a node hands over all it has before it leaves.
 struct Drain {
-  milliseconds timeout = minutes(4);         // of a drain; what is left then is reported
-  std::string on_stop = "auto";              // auto always never
-  milliseconds stop_timeout = seconds(30);   // of a stop; of one that drains: without any progress
+  milliseconds timeout = minutes(4);        // of a drain; what is left then is reported
+  std::string on_stop = "auto";             // auto always never
+  milliseconds stop_timeout = seconds(30);  // of a stop; of one that drains: without any progress
 };
 
 // Requests that are known again when a sender repeats them.

@@ -302,11 +302,12 @@ const Field kDrainFields[] = {
                          "is killed (Kubernetes: terminationGracePeriodSeconds, 300 for the "
                          "default).",
                          {.min = 1, .max = kDay}),
-    Key<&Drain::on_stop>("on_stop",
-                         "Whether SIGTERM drains: `auto` when there are other members, since this "
-                         "volume may not come back; `always`; `never`: what is due is uploaded, the "
-                         "rest goes at the next start.",
-                         {.choices = kOnStop}),
+    Key<&Drain::on_stop>(
+        "on_stop",
+        "Whether SIGTERM drains: `auto` when there are other members, since this "
+        "volume may not come back; `always`; `never`: what is due is uploaded, the "
+        "rest goes at the next start.",
+        {.choices = kOnStop}),
     Key<&Drain::stop_timeout>("stop_timeout",
                               "Time of a stop that does not drain. A stop that drains ends when "
                               "nothing went out for so long.",

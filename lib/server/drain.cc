@@ -223,7 +223,8 @@ void Drainer::Explain(DrainLeft& left) const {
     }
   }
   if (waiting.batches != 0) {
-    say(fmt::format("{} segments of {} rows wait for room behind those, or their database ({}) has "
+    say(
+        fmt::format("{} segments of {} rows wait for room behind those, or their database ({}) has "
                     "no sink",
                     waiting.batches, waiting.rows, databases));
   }

@@ -1,12 +1,12 @@
 // Brings all that a node has off its volume before it leaves: to the owners of the tables among the
 // other members where it may move, else into the sinks.
 //
-// Order: nothing new is taken (clients 503, peers are told; what is half stored becomes whole before,
-// within kStoreWhole), what was acknowledged is sealed, then
-// the batcher plans rounds of reason "drain" until segments, batches and transfers are gone. A
-// drain goes on until that is reached or it is cancelled; its timeout only decides when what is
-// left is reported. Nothing is given up and nothing is lost by a kill at any moment: what is left
-// is on the volume as ever. Threads: one, "drain".
+// Order: nothing new is taken (clients 503, peers are told; what is half stored becomes whole
+// before, within kStoreWhole), what was acknowledged is sealed, then the batcher plans rounds of
+// reason "drain" until segments, batches and transfers are gone. A drain goes on until that is
+// reached or it is cancelled; its timeout only decides when what is left is reported. Nothing is
+// given up and nothing is lost by a kill at any moment: what is left is on the volume as ever.
+// Threads: one, "drain".
 #pragma once
 
 #include <chrono>

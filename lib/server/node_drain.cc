@@ -19,8 +19,7 @@ constexpr std::chrono::milliseconds kReplayStep{200};
 void Node::OpenDrain() {
   drainer_ = std::make_unique<Drainer>(
       Drainer::Parts{clock_, *wal_, *store_, *queue_, *batcher_, *disk_account_, transfers_.get(),
-                     intake_.get(),
-                     [this] { return adxmon_ != nullptr && adxmon_->storing(); }},
+                     intake_.get(), [this] { return adxmon_ != nullptr && adxmon_->storing(); }},
       [this] { return discovery_->ReportShutdownCompleted(clock_.Now()); });
   discovery_->OnShutdownRequested([this] {
     drainer_->Begin({"the pod's annotation", config().drain.timeout, /*report_completion=*/true});
@@ -48,8 +47,7 @@ Status Node::Shutdown() {
   drainer_->Begin({"stop", time, /*report_completion=*/false});
   const DrainReport report = drainer_->Wait({now + time, drain.stop_timeout});
   const MonotonicTime after = clock_.Monotonic();
-  const MonotonicTime end =
-      std::max(now + drain.timeout, after + std::chrono::milliseconds(100));
+  const MonotonicTime end = std::max(now + drain.timeout, after + std::chrono::milliseconds(100));
   Status stopped = Stop(std::min(end, after + drain.stop_timeout));
   if (report.state == DrainState::kDrained) return stopped;
   std::string why;
@@ -69,13 +67,14 @@ DrainReport Node::Replay(MonotonicTime deadline, const std::stop_token& stop) {
          clock_.Monotonic() < members) {
     std::this_thread::sleep_for(kReplayStep);
   }
-  drainer_->Begin({"replay of a volume",
-                   std::chrono::duration_cast<std::chrono::milliseconds>(
-                       deadline - clock_.Monotonic()),
-                   /*report_completion=*/false});
+  drainer_->Begin(
+      {"replay of a volume",
+       std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock_.Monotonic()),
+       /*report_completion=*/false});
   MonotonicTime next_line = clock_.Monotonic() + std::chrono::seconds(5);
   while (true) {
-    const DrainReport report = drainer_->Wait({std::min(deadline, clock_.Monotonic() + kReplayStep), {}});
+    const DrainReport report =
+        drainer_->Wait({std::min(deadline, clock_.Monotonic() + kReplayStep), {}});
     const MonotonicTime now = clock_.Monotonic();
     if (report.state != DrainState::kDraining || stop.stop_requested() || now >= deadline) {
       return report;

@@ -88,8 +88,8 @@ void Node::AddMetrics() {
   add("forebay_idempotency_entries", "Requests that are known when they come again.", kGauge,
       [this] { return static_cast<double>(ledger_->size()); });
 
-  add("forebay_drain_state", "0: in service; 1: draining; 2: drained; 3: draining, overdue.", kGauge,
-      [this] { return static_cast<double>(drainer_->state()); });
+  add("forebay_drain_state", "0: in service; 1: draining; 2: drained; 3: draining, overdue.",
+      kGauge, [this] { return static_cast<double>(drainer_->state()); });
   const auto left = [&](std::string_view name, std::string_view help, auto value) {
     add(name, help, kGauge, [this, value] {
       const DrainReport report = drainer_->report();

@@ -114,12 +114,9 @@ json ClusterJson(const cluster::Membership& membership) {
 }
 
 json TransfersJson(const transfer::PoolStatus& status) {
-  return {{"batches_waiting", status.waiting},
-          {"batches_running", status.running},
-          {"open_rows", status.open_rows},
-          {"avoided_peers", status.avoided_peers},
-          {"leaving_peers", status.leaving_peers},
-          {"last_error", status.last_error}};
+  return {{"batches_waiting", status.waiting},     {"batches_running", status.running},
+          {"open_rows", status.open_rows},         {"avoided_peers", status.avoided_peers},
+          {"leaving_peers", status.leaving_peers}, {"last_error", status.last_error}};
 }
 
 }  // namespace

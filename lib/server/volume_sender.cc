@@ -149,9 +149,8 @@ Result<VolumeSender::Verdict> VolumeSender::Post(const std::string& file_name,
 // Who is there, and does it take this database: asked by a segment without rows.
 Status VolumeSender::Probe(const std::string& database, const std::stop_token& stop) {
   if (!probed_.insert(database).second) return {};
-  FOREBAY_ASSIGN_OR_RETURN(
-      const std::string name,
-      wal::FormatSegmentName({database, std::string(kProbeTable), "", 1}));
+  FOREBAY_ASSIGN_OR_RETURN(const std::string name,
+                           wal::FormatSegmentName({database, std::string(kProbeTable), "", 1}));
   FOREBAY_ASSIGN_OR_RETURN(const Verdict verdict,
                            Post(name, std::string(wal::kSegmentMagic), stop));
   if (Taken(verdict.status)) return {};
@@ -163,21 +162,24 @@ Status VolumeSender::Probe(const std::string& database, const std::stop_token& s
 // Why the segment may not be sent; empty: it may.
 std::string VolumeSender::Obstacle(const wal::SegmentInfo& segment) const {
   if (bound_.contains(segment.file_name)) {
-    return "a batch's manifest names it, so a sink or a peer may have it: settle it by `forebay wal "
+    return "a batch's manifest names it, so a sink or a peer may have it: settle it by `forebay "
+           "wal "
            "replay --config FILE` with the configuration of the volume's node";
   }
   if (segment.file_bytes > kMaxSentSegment) return "it is larger than POST /transfer takes";
   const auto note = notes_.find(segment.file_name);
   if (note == notes_.end() || options_.resend) return {};
   if (note->second.member != report_.member) {
-    return fmt::format("{} may have it, to which it was being sent: name that node (--to), or take "
-                       "the risk of sending it twice (--resend)",
-                       note->second.member);
+    return fmt::format(
+        "{} may have it, to which it was being sent: name that node (--to), or take "
+        "the risk of sending it twice (--resend)",
+        note->second.member);
   }
   if (parts_.clock.Now().value - note->second.at.value >= options_.window.count()) {
-    return fmt::format("it was being sent at {}, longer ago than {} remembers what it has: look "
-                       "there, then delete it or send it (--resend)",
-                       FormatRfc3339(note->second.at), note->second.member);
+    return fmt::format(
+        "it was being sent at {}, longer ago than {} remembers what it has: look "
+        "there, then delete it or send it (--resend)",
+        FormatRfc3339(note->second.at), note->second.member);
   }
   return {};
 }

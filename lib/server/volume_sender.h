@@ -35,8 +35,9 @@ struct SendOptions {
   std::string to;  // http://host:port of one node
   http::ClientOptions client;
   std::chrono::milliseconds seal_timeout = std::chrono::minutes(10);
-  std::chrono::milliseconds patience = std::chrono::minutes(1);  // without an answer that it is taken
-  std::chrono::milliseconds window = std::chrono::hours(3);      // the other node's ledger
+  std::chrono::milliseconds patience =
+      std::chrono::minutes(1);                               // without an answer that it is taken
+  std::chrono::milliseconds window = std::chrono::hours(3);  // the other node's ledger
   bool resend = false;  // also what the other node may have forgotten that it has
 };
 

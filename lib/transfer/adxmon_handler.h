@@ -13,10 +13,10 @@
 // | 409 | stored before |
 // | 413 | larger than kMaxTransferBody, or than kMaxSpoolBytes inflated |
 // | 423 | another request is storing the same |
-// | 429, close | no room (too many at once, memory, disk), or the node drains: the sender uploads by
-// itself |
-// | 500, close | an error of this node; the sender tries again |
-// Each answer names this node in the header Forebay-Member. Limits: kMaxUploads at once. Source: reference adx-mon, ingestor/service.go.
+// | 429, close | no room (too many at once, memory, disk), or the node drains: the sender uploads
+// by itself | | 500, close | an error of this node; the sender tries again | Each answer names this
+// node in the header Forebay-Member. Limits: kMaxUploads at once. Source: reference adx-mon,
+// ingestor/service.go.
 #pragma once
 
 #include <atomic>

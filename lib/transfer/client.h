@@ -34,7 +34,7 @@ struct OutgoingSegment {
 struct CallResult {
   std::vector<Answer> answers;   // one for each segment, in order
   std::optional<Error> failure;  // of the call; then the peer is not well
-  bool leaving = false;          // the peer is well, and takes nothing since it hands over all it has
+  bool leaving = false;  // the peer is well, and takes nothing since it hands over all it has
 };
 
 // Threads: any.
