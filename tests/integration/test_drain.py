@@ -2,6 +2,7 @@
 import json
 import shutil
 import signal
+import threading
 import time
 
 import conservation
@@ -12,6 +13,7 @@ from cluster import Cluster
 from forebay_harness import Sample, Series, wait_for
 from kubernetes_api import NAMESPACE, FakeKubernetes
 from test_cluster import Load
+from test_transfer_http import lines, post, segment
 
 # A drain must not wait for ages that the configuration names: without one nothing would go within a test.
 LONG = {"batch": {"max_age": "10m"}, "generation": {"max_age": "10m"}}
@@ -321,3 +323,25 @@ def test_a_full_node_refuses_clients_and_takes_what_peers_hand_over(make_forebay
         assert full.metric("forebay_receive_received_samples_total") == clients
     unblock(full)
     cluster.drain()
+
+
+# ---- segments of adx-mon's collectors
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.25])
+def test_a_large_segment_is_stored_whole_or_not_at_all_when_a_drain_begins(make_forebay, delay):
+    # Its parts are journaled one by one. What is refused after some of them comes again by another way.
+    node = make_forebay({**LONG, **STOP})
+    body = segment("Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000")
+    copies = 40_000_000 // len(body)
+    answers = []
+    sender = threading.Thread(target=lambda: answers.append(
+        post(node, "Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000.wal", body[:8] + body[8:] * copies).status))
+    sender.start()
+    time.sleep(delay)
+    status, report = drain(node, "60s")
+    sender.join()
+    assert status == 200, report
+    rows = sum(states["from_peers"] for states in conservation.check(node).values())
+    expected = copies * len(lines("Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000"))
+    assert (answers, rows) in (([202], expected), ([429], 0)), (answers, rows, expected)
