@@ -111,10 +111,15 @@ void Drainer::Begin(const Request& request) {
     MutexLock lock(mutex_);
     if (stopping_) return;
     report_wanted_ = report_wanted_ || request.report_completion;
-    deadline_ = now + request.timeout;
     changed_.NotifyAll();
-    if (state_ == DrainState::kOverdue) state_ = DrainState::kDraining;
+    if (state_ != DrainState::kServing) parts_.queue.WakeAll();
+    if (state_ != DrainState::kServing && request.restart) {
+      if (state_ == DrainState::kOverdue) state_ = DrainState::kDraining;
+      deadline_ = now + request.timeout;
+      progress_ = now;
+    }
     if (state_ != DrainState::kServing) return;
+    deadline_ = now + request.timeout;
     state_ = DrainState::kDraining;
     ++number_;
     cause_ = request.cause;
@@ -271,11 +276,14 @@ bool Drainer::Trying() const {
 }
 
 DrainReport Drainer::Wait(const WaitOptions& options) {
+  const DrainState at_start = state();
   while (true) {
     const bool trying = options.patience && Trying();
     const MonotonicTime now = parts_.clock.Monotonic();
     MutexLock lock(mutex_);
-    if (state_ != DrainState::kDraining || stopping_ || now >= options.deadline) break;
+    const bool goes_on =
+        state_ == DrainState::kDraining || (state_ == DrainState::kOverdue && state_ == at_start);
+    if (!goes_on || stopping_ || now >= options.deadline) break;
     if (trying) progress_ = now;
     if (options.patience && now - progress_ >= *options.patience) break;
     changed_.WaitUntil(lock, std::min(options.deadline, now + kLookStep));

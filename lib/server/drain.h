@@ -97,6 +97,7 @@ class Drainer {
     std::string cause;  // for people
     std::chrono::milliseconds timeout{0};
     bool report_completion = false;  // call on_completed when nothing is left
+    bool restart = false;            // of one that runs: its time begins anew
   };
   struct WaitOptions {
     MonotonicTime deadline;
@@ -113,11 +114,11 @@ class Drainer {
   void Stop() EXCLUDES(mutex_);
 
   // Threads: any, below.
-  // Idempotent: a drain that runs gets the new timeout.
+  // Idempotent: of a drain that runs, what failed is tried again at once.
   void Begin(const Request& request) EXCLUDES(mutex_);
   // Back to service. False: no drain was on.
   bool Cancel() EXCLUDES(mutex_);
-  // Until it is drained, overdue, cancelled or stopped, or until the options say so.
+  // Until it is drained, cancelled or stopped, becomes overdue, or the options say so.
   DrainReport Wait(const WaitOptions& options) EXCLUDES(mutex_);
   DrainReport report() const EXCLUDES(mutex_);
   DrainState state() const EXCLUDES(mutex_);

@@ -44,7 +44,7 @@ Status Node::Shutdown() {
   stopping_ = true;
   if (!started_ || !DrainsOnStop()) return Stop(now + drain.stop_timeout);
   const auto time = drain.timeout - std::min(drain.timeout / kStopPart, drain.stop_timeout);
-  drainer_->Begin({"stop", time, /*report_completion=*/false});
+  drainer_->Begin({"stop", time, /*report_completion=*/false, /*restart=*/true});
   const DrainReport report = drainer_->Wait({now + time, drain.stop_timeout});
   const MonotonicTime after = clock_.Monotonic();
   const MonotonicTime end = std::max(now + drain.timeout, after + std::chrono::milliseconds(100));
