@@ -9,10 +9,9 @@ import conservation
 import failpoints
 import pytest
 from accounting import PROMETHEUS, Account, Senders
-from cluster import Cluster
+from cluster import Cluster, Load
 from forebay_harness import Sample, Series, wait_for
 from kubernetes_api import NAMESPACE, FakeKubernetes
-from test_cluster import Load
 from test_transfer_http import lines, post, segment
 
 # A drain must not wait for ages that the configuration names: without one nothing would go within a test.

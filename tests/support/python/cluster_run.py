@@ -181,13 +181,13 @@ class Round:
             self.totals.killed += 1
 
     def failpoint(self):
-        node, point = self.some(), self.chance.choice(failpoints.all_names())
+        node, point = self.some(), self.chance.choice(failpoints.of_nodes())
         node.kill9()
         self.totals.killed += 1
         node.env["FOREBAY_FAILPOINT"] = f"{point}:{self.chance.randrange(1, 6)}"
         node.start(wait=False)
         try:
-            if point.startswith("shutdown"):
+            if point.startswith(("shutdown", "drain")):
                 time.sleep(self.mean)
                 node.process.terminate()
             status = node.wait_exit(chaos_run.FAILPOINT_SECONDS)

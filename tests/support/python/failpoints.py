@@ -11,6 +11,11 @@ def names():
     return [name for name in all_names() if not name.startswith(("transfer.", "drain.", "orphan."))]
 
 
+def of_nodes():
+    """Those that nodes pass, alone or among others."""
+    return [name for name in all_names() if not name.startswith("orphan.")]
+
+
 def all_names():
     text = (ROOT / "lib" / "base" / "failpoint.h").read_text()
     listed = text[text.index("kFailpoints = {"):]
