@@ -55,7 +55,7 @@ size_t DecimalDigits(uint64_t value) {
 size_t ShortDecimalChars(double magnitude) {
   constexpr double kThousand = 1000;
   if (!(magnitude < kTwoPow53 / kThousand)) return 0;
-  const auto thousandths = static_cast<uint64_t>(magnitude * kThousand + 0.5);
+  const auto thousandths = static_cast<uint64_t>(std::nearbyint(magnitude * kThousand));
   // Both are exact and the division rounds as reading the decimal does.
   if (static_cast<double>(thousandths) / kThousand != magnitude) return 0;
   return std::max<size_t>(DecimalDigits(thousandths), std::string_view("0000").size()) + 1;

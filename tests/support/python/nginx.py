@@ -32,8 +32,9 @@ http {{
             proxy_set_header Connection "";
             proxy_connect_timeout 2s;
             proxy_read_timeout 20s;
-            # A request that may have reached a node is not given to another one: it would be stored twice.
-            proxy_next_upstream error timeout;
+            # A node that answers 503 has stored nothing: the next one gets the request. One that does not answer
+            # may have: the sender is told (502, 504), and no other node gets it.
+            proxy_next_upstream http_503 non_idempotent;
         }}
     }}
 }}
@@ -41,7 +42,7 @@ http {{
 
 
 class Nginx(Process):
-    """Requests go to the nodes in turn; one that cannot be reached gets none for a second."""
+    """Requests go to the nodes in turn; one that refuses or is not there gets none for a second."""
 
     def __init__(self, folder, nodes, address="127.0.0.1", prefix=()):
         super().__init__("nginx", folder)
