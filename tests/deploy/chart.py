@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 import jsonschema
@@ -69,7 +70,6 @@ def render(case, kubernetes=generate.KUBERNETES, *options):
     """With certificates as they were made, unlike the goldens."""
     program = generate.helm()
     assert program, "no helm: ./dev setup builds it"
-    import subprocess
     done = subprocess.run([program, "template", "forebay", str(generate.CHART), "--namespace", "monitoring",
                            "--kube-version", kubernetes, "--values",
                            str(generate.CHART / "ci" / f"{case}-values.yaml"), *options],
@@ -86,29 +86,32 @@ def schema_file(version, one):
 
 @functools.lru_cache(maxsize=None)
 def definitions(version):
-    return json.loads((SCHEMAS / f"v{version}" / "_definitions.json").read_text())
+    return json.loads((SCHEMAS / f"v{version}" / "_definitions.json").read_text())["$defs"]
+
+
+@functools.lru_cache(maxsize=None)
+def validator(path, version):
+    schema = json.loads(path.read_text().replace("/api/_definitions.json#", "#"))
+    return jsonschema.Draft7Validator({**schema, "$defs": definitions(version)})
+
+
+def described(one, errors):
+    return [f"{one['kind']} {'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in errors]
 
 
 def kubernetes_errors(version, one):
     """What a Kubernetes of that version has against an object; None when the kind is not one of its own."""
     path = schema_file(version, one)
-    if not path.exists():
-        return None
-    schema = json.loads(path.read_text())
-    base = path.parent.as_uri() + "/"
-    resolver = jsonschema.RefResolver(base, schema, store={base + "_definitions.json": definitions(version)})
-    validator = jsonschema.Draft4Validator(schema, resolver=resolver)
-    return [f"{one['kind']} {'/'.join(map(str, error.absolute_path))}: {error.message[:300]}"
-            for error in validator.iter_errors(one)]
+    return described(one, validator(path, version).iter_errors(one)) if path.exists() else None
 
 
 def custom_errors(one):
     """The same for kinds of operators, by custom_resources.yaml; None when that does not know it."""
-    schema = yaml.safe_load(CUSTOM.read_text())["kinds"].get(f"{one['apiVersion']} {one['kind']}")
+    known = yaml.safe_load(CUSTOM.read_text())
+    schema = known["kinds"].get(f"{one['apiVersion']} {one['kind']}")
     if schema is None:
         return None
-    return [f"{one['kind']} {'/'.join(map(str, error.absolute_path))}: {error.message[:300]}"
-            for error in jsonschema.Draft7Validator({**yaml.safe_load(CUSTOM.read_text()), **schema}).iter_errors(one)]
+    return described(one, jsonschema.Draft7Validator({"definitions": known["definitions"], **schema}).iter_errors(one))
 
 
 def matches(selector, labels):
