@@ -136,7 +136,8 @@ class Round:
         self.node.start(wait=False)
         try:
             if point.startswith("shutdown"):
-                time.sleep(self.mean)
+                self.node.wait_listening(READY_SECONDS)  # from then on it knows the signal
+                time.sleep(self.chance.uniform(0, self.mean))
                 self.node.process.send_signal(signal.SIGTERM)
             status = self.node.wait_exit(FAILPOINT_SECONDS)
             assert status in (0, -signal.SIGKILL), f"{point}: exit status {status}\n{self.node.tail()}"

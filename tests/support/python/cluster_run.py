@@ -188,7 +188,8 @@ class Round:
         node.start(wait=False)
         try:
             if point.startswith(("shutdown", "drain")):
-                time.sleep(self.mean)
+                node.wait_listening(READY_SECONDS)  # from then on it knows the signal
+                time.sleep(self.chance.uniform(0, self.mean))
                 node.process.terminate()
             status = node.wait_exit(chaos_run.FAILPOINT_SECONDS)
             assert status in (0, -9), f"{point}: exit status {status}\n{node.tail()}"
