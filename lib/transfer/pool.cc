@@ -20,8 +20,8 @@ constexpr milliseconds kMaxBackoff{10'000};
 constexpr milliseconds kIdleWait{1000};
 constexpr milliseconds kLeastAvoid{1000};
 constexpr std::chrono::seconds kRecallTime{10};
-// A peer that leaves is asked again after so long: it may have been called back.
-constexpr std::chrono::seconds kLeavingFor{30};
+// A peer that leaves is asked again after so long: it may have been called back, or started again.
+constexpr std::chrono::seconds kLeavingFor{5};
 // One peer gets this part of the workers, so that one that hangs leaves some.
 constexpr uint32_t kWorkersPartOfOnePeer = 2;
 
@@ -106,12 +106,22 @@ void TransferPool::SetDraining(bool on) {
   draining_ = on;
 }
 
-void TransferPool::NoteLeaving(const std::string& peer) {
+void TransferPool::NoteCall(const std::string& peer, const CallResult& result) {
   const MonotonicTime now = parts_.clock.Monotonic();
-  MutexLock lock(mutex_);
-  MonotonicTime& until = leaving_until_[peer];
-  if (until <= now) LogInfo("a peer is about to leave: others own its tables", {{"peer", peer}});
-  until = now + kLeavingFor;
+  bool fresh = false;
+  {
+    MutexLock lock(mutex_);
+    const auto known = leaving_until_.find(peer);
+    if (result.leaving) {
+      fresh = known == leaving_until_.end();
+      leaving_until_[peer] = now + kLeavingFor;
+    } else if (known != leaving_until_.end() && !result.failure) {
+      leaving_until_.erase(known);  // it is back
+    } else if (known != leaving_until_.end() && !IsOurs(*result.failure)) {
+      known->second = now + config_.unhealthy_for;  // it has left
+    }
+  }
+  if (fresh) LogInfo("a peer is about to leave: others own its tables", {{"peer", peer}});
 }
 
 bool TransferPool::HasRoom() const {
@@ -271,7 +281,7 @@ void TransferPool::Call(Job& job, const Peer& peer) {
              : parts_.client.Send(peer, segments, now + config_.timeout);
   FOREBAY_CHECK(result.answers.size() == segments.size());
   FOREBAY_FAILPOINT("transfer.after_answer");
-  if (result.leaving) NoteLeaving(peer.name);
+  if (!recall) NoteCall(peer.name, result);
   if (result.failure) {
     failures_->Increment();
     NoteFailure(peer.name, *result.failure);

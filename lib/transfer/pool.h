@@ -110,7 +110,7 @@ class TransferPool {
   void GiveUp(Job& job);
   Status Conclude(Job& job);
   void NoteFailure(const std::string& peer, const Error& error) EXCLUDES(mutex_);
-  void NoteLeaving(const std::string& peer) EXCLUDES(mutex_);
+  void NoteCall(const std::string& peer, const CallResult& result) EXCLUDES(mutex_);
   void Avoid(const std::string& peer, std::chrono::milliseconds time) EXCLUDES(mutex_);
   std::chrono::milliseconds Backoff(uint32_t failures) EXCLUDES(mutex_);
   uint64_t OpenRows() const EXCLUDES(mutex_);
@@ -132,6 +132,7 @@ class TransferPool {
   std::map<uint64_t, uint64_t> live_ GUARDED_BY(mutex_);
   uint64_t next_number_ GUARDED_BY(mutex_) = 1;
   std::map<std::string, MonotonicTime, std::less<>> avoid_until_ GUARDED_BY(mutex_);
+  // Those that said that they leave, until they take something again.
   std::map<std::string, MonotonicTime, std::less<>> leaving_until_ GUARDED_BY(mutex_);
   bool draining_ GUARDED_BY(mutex_) = false;
   std::string last_error_ GUARDED_BY(mutex_);

@@ -332,7 +332,7 @@ def test_a_large_segment_is_stored_whole_or_not_at_all_when_a_drain_begins(make_
     # Its parts are journaled one by one. What is refused after some of them comes again by another way.
     node = make_forebay({**LONG, **STOP})
     body = segment("Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000")
-    copies = 40_000_000 // len(body)
+    copies = 16_000_000 // len(body)
     answers = []
     sender = threading.Thread(target=lambda: answers.append(
         post(node, "Metrics_MemBig_2cawzsrvl4mw4_2f24a73200012000.wal", body[:8] + body[8:] * copies).status))

@@ -358,10 +358,31 @@ TEST_CASE("pool: a peer that leaves keeps nothing, and others own its tables for
     const bool ours = rest.OwnerOf(key)->name == "node-1";
     CHECK(node.pool->PeerFor(key) == (ours ? std::nullopt : std::optional<std::string>("node-2")));
   }
-  node.clock.Advance(std::chrono::seconds(31));
-  CHECK(node.pool->status().leaving_peers.empty());
-  CHECK(std::any_of(keys.begin(), keys.end(),
-                    [&](const auto& key) { return node.pool->PeerFor(key) == "node-0"; }));
+  const auto asked_again = [&] {
+    return std::any_of(keys.begin(), keys.end(),
+                       [&](const auto& key) { return node.pool->PeerFor(key) == "node-0"; });
+  };
+  CHECK_FALSE(asked_again());
+  node.clock.Advance(std::chrono::seconds(6));
+  CHECK(asked_again());
+  // It has left for good: others go on owning its tables.
+  node.peer.send = [](std::span<const OutgoingSegment> segments) {
+    CallResult result = ScriptedPeer::Always(Outcome::kRefused)(segments);
+    result.failure = Error(ErrorCode::kUnavailable, "nobody is there");
+    return result;
+  };
+  node.Push();
+  REQUIRE(node.Run());
+  CHECK(node.pool->status().leaving_peers == std::vector<std::string>{"node-0"});
+  node.clock.Advance(node.config.unhealthy_for);
+  CHECK(asked_again());
+  // It is back: what fails later is a failure like any other.
+  node.peer.send = ScriptedPeer::Always(Outcome::kAccepted);
+  node.Push();
+  REQUIRE(node.Run());
+  CHECK(node.Files() == 0);
+  REQUIRE(node.pool->status().leaving_peers.empty());
+  CHECK(asked_again());
 }
 
 TEST_CASE("pool: who drains owns nothing and goes round peers that are not well") {
