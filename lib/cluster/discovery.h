@@ -25,7 +25,7 @@ class Discovery {
   // Where an operator can ask this node through the source of members to hand over all it has and
   // leave (the annotation of its pod): `call` is called once, on the discovery's thread. Set before
   // Start.
-  virtual void OnShutdownRequested(std::function<void()> call) { (void)call; }
+  virtual void OnShutdownRequested(const std::function<void()>& call) { (void)call; }
   // Tells that operator that this is done. Errors: those of the call; try again.
   virtual Status ReportShutdownCompleted(UnixMillis when) const {
     (void)when;

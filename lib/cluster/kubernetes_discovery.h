@@ -28,7 +28,7 @@ class KubernetesDiscovery final : public Discovery {
 
   // Called once, on the discovery's thread, when this pod is annotated with kShutdownRequested.
   // Set before Start().
-  void OnShutdownRequested(std::function<void()> call) override { on_shutdown_ = std::move(call); }
+  void OnShutdownRequested(const std::function<void()>& call) override { on_shutdown_ = call; }
   void Start() override;
   void Stop() override;
 
