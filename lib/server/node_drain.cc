@@ -73,8 +73,7 @@ DrainReport Node::Replay(MonotonicTime deadline, const std::stop_token& stop) {
        /*report_completion=*/false});
   MonotonicTime next_line = clock_.Monotonic() + std::chrono::seconds(5);
   while (true) {
-    const DrainReport report =
-        drainer_->Wait({std::min(deadline, clock_.Monotonic() + kReplayStep), {}});
+    DrainReport report = drainer_->Wait({std::min(deadline, clock_.Monotonic() + kReplayStep), {}});
     const MonotonicTime now = clock_.Monotonic();
     if (report.state != DrainState::kDraining || stop.stop_requested() || now >= deadline) {
       return report;
