@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "base/units.h"
 #include "config/config.h"
 #include "http/message.h"
@@ -141,6 +142,7 @@ struct ServerStats {
   uint64_t bytes_received = 0;
   uint64_t bytes_sent = 0;
   uint64_t idle_buffer_bytes = 0;  // now: buffers of connections that are between requests
+  std::optional<UnixMillis> certificate_end;  // of what new connections are shown; none: plain HTTP
 };
 
 struct ServerOptions {

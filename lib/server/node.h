@@ -136,6 +136,7 @@ class Node {
   void AddMetrics();
   void AddRowMetrics();
   std::vector<metrics::Sample> RowSamples() const;
+  std::vector<metrics::Sample> CertificateSamples() const;
   void AddDiskMetrics();
   // node_cluster.cc
   bool HandsOver() const;

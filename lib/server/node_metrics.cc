@@ -1,6 +1,7 @@
 // The node's own families, asked for at scrape time from the components' statistics.
 #include <utility>
 
+#include "http/certificate.h"
 #include "server/node.h"
 
 namespace forebay::server {
@@ -166,6 +167,27 @@ void Node::AddMetrics() {
   http("forebay_http_sent_bytes_total", "Bytes sent.", kCounter, &H::bytes_sent);
   http("forebay_http_tls_handshake_failures_total", "TLS handshakes that failed.", kCounter,
        &H::tls_handshake_failures);
+  add("forebay_time_seconds", "The node's clock, to be compared with that of who asks.", kGauge,
+      [this] { return static_cast<double>(clock_.Now().value) / 1000; });
+  callbacks_.push_back(registry_.AddCallback(
+      "forebay_tls_certificate_expiry_timestamp_seconds",
+      "End of the certificate that new connections are shown; ports with TLS only.", kGauge,
+      [this] { return CertificateSamples(); }));
+}
+
+std::vector<Sample> Node::CertificateSamples() const {
+  std::vector<Sample> samples;
+  const auto add = [&](const char* port, UnixMillis end) {
+    samples.push_back({{{"port", port}}, static_cast<double>(end.value) / 1000});
+  };
+  if (const auto end = ingest_->stats().certificate_end) add("ingest", *end);
+  if (const auto end = admin_->stats().certificate_end) add("admin", *end);
+  const config::TransferTls& transfer = options_.config.cluster.transfer_tls;
+  if (transfer_server_ != nullptr && transfer.enabled()) {
+    // gRPC reads the file again when it changes, and does not tell what it has.
+    if (const auto end = http::CertificateEnd(transfer.cert_file); end.ok()) add("transfer", *end);
+  }
+  return samples;
 }
 
 void Node::AddRowMetrics() {

@@ -3,11 +3,12 @@
 import json
 import re
 import ssl
-import subprocess
+import time
 import urllib.error
 import urllib.request
 
 import pytest
+from certificates import self_signed
 from chart import generate, render
 from forebay_harness import Sample, Series, binary
 from processes import Process, free_port, wait_for
@@ -91,16 +92,6 @@ def start_pod(tmp_path):
         pod.stop()
 
 
-def self_signed(folder, name):
-    """A certificate of its own authority for a name, as files of a Secret."""
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                    "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", str(folder / "tls.key"),
-                    "-out", str(folder / "tls.crt")], check=True, capture_output=True)
-    files = {key: (folder / key).read_bytes() for key in ("tls.crt", "tls.key")}
-    return {**files, "ca.crt": files["tls.crt"]}
-
-
 @pytest.mark.parametrize("case", ["default", "single-node-file", "hpa"])
 def test_a_rendered_pod_starts_and_its_probes_are_answered(start_pod, case):
     pod = start_pod(case)
@@ -116,6 +107,11 @@ def test_probes_follow_the_admin_port_to_https_and_senders_need_their_token(star
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE  # the kubelet does not verify either
     pod.wait_probes(unverified)
+    text = urllib.request.urlopen(f"https://127.0.0.1:{pod.ports['admin']}/metrics", timeout=5, context=unverified).read().decode()
+    ends = dict(re.findall(r'^forebay_tls_certificate_expiry_timestamp_seconds{port="(\w+)"} (\S+)$', text, flags=re.MULTILINE))
+    assert set(ends) == {"ingest", "admin", "transfer"}
+    assert all(abs(float(end) - time.time() - 2 * 86400) < 600 for end in ends.values())
+    assert abs(float(re.search(r"^forebay_time_seconds (\S+)$", text, flags=re.MULTILINE)[1]) - time.time()) < 60
     request = urllib.request.Request(f"https://127.0.0.1:{pod.ports['ingest']}/api/v1/write", data=b"", method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=5, context=unverified)

@@ -227,6 +227,9 @@ ServerStats ServerImpl::stats() const {
       stats.responses[i] += counters.responses[i].value();
     }
   }
+  if (const TlsContext context = tls()) {
+    stats.certificate_end = EndOf(::SSL_CTX_get0_certificate(context->native_handle()));
+  }
   return stats;
 }
 

@@ -3,9 +3,11 @@
 #include <fmt/core.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <string>
 
 namespace forebay::http::internal {
@@ -93,6 +95,14 @@ Result<std::shared_ptr<boost::asio::ssl::context>> MakeServerContext(const confi
   } catch (const std::exception& failure) {
     return Error(ErrorCode::kInternal, fmt::format("TLS context: {}", failure.what()));
   }
+}
+
+std::optional<UnixMillis> EndOf(const X509* certificate) {
+  std::tm end{};
+  if (certificate == nullptr || ::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate), &end) != 1) {
+    return std::nullopt;
+  }
+  return UnixMillis{static_cast<int64_t>(::timegm(&end)) * 1000};
 }
 
 }  // namespace forebay::http::internal

@@ -3,8 +3,10 @@
 
 #include <boost/asio/ssl/context.hpp>
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "config/config.h"
 
 namespace forebay::http::internal {
@@ -13,5 +15,8 @@ namespace forebay::http::internal {
 // says. Threads: any; the context is not changed afterwards, so connections of all threads may
 // share it.
 Result<std::shared_ptr<boost::asio::ssl::context>> MakeServerContext(const config::Tls& tls);
+
+// When the certificate ends; none without one. Threads: any.
+std::optional<UnixMillis> EndOf(const X509* certificate);
 
 }  // namespace forebay::http::internal

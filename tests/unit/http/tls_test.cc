@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
+#include "http/certificate.h"
 #include "http/client.h"
 #include "unit/http/certificates.h"
 #include "unit/http/test_server.h"
@@ -59,6 +60,23 @@ std::string Negotiate(uint16_t port, int max_version, std::string* alpn = nullpt
 }
 
 }  // namespace
+
+TEST_CASE("TLS: the end of the certificate in use is told, of a file by itself") {
+  const Certificates files;
+  TestServer t(TlsOptions(files));
+  const auto end = t.server->stats().certificate_end;
+  REQUIRE(end.has_value());
+  const int64_t in_a_day = SystemClock().Now().value + 24 * 3600 * 1000;
+  CHECK(std::abs(end->value - in_a_day) < 600 * 1000);
+  CHECK(CertificateEnd(files.Cert("server")).value() == *end);
+  CHECK(CertificateEnd(files.Key("server")).error().code() == ErrorCode::kInvalidArgument);
+  CHECK(CertificateEnd(files.Path("none")).error().code() == ErrorCode::kNotFound);
+
+  const auto plain = Server::LoadSecurity({}, {});
+  REQUIRE(plain.ok());
+  t.server->UseSecurity(*plain);
+  CHECK_FALSE(t.server->stats().certificate_end.has_value());
+}
 
 TEST_CASE("TLS: requests of all sizes over one connection") {
   const Certificates files;
