@@ -99,24 +99,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%dMiB" (div (mul $number (get $mib $unit) .Values.storage.maxDiskPercent) 100) }}
 {{- end }}
 
-{{/* Helm reads every number as a float, and writes 4000000 as 4e+06. This makes whole ones integers again, in place. */}}
-{{- define "forebay.integers" -}}
-{{- $node := . }}
-{{- if kindIs "map" $node }}
-{{- range $key, $value := $node }}
-{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
-{{- $_ := set $node $key (int64 $value) }}
-{{- else if or (kindIs "map" $value) (kindIs "slice" $value) }}
-{{- include "forebay.integers" $value }}
-{{- end }}
-{{- end }}
-{{- else if kindIs "slice" $node }}
-{{- range $node }}
-{{- if or (kindIs "map" .) (kindIs "slice" .) }}{{ include "forebay.integers" . }}{{ end }}
-{{- end }}
-{{- end }}
-{{- end }}
-
 {{/* The configuration file: what the chart knows, with .Values.config over it. */}}
 {{- define "forebay.config" -}}
 {{- $listen := dict "ingest" "0.0.0.0:9090" "admin" "0.0.0.0:9091" }}
@@ -162,7 +144,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 {{- $config = mergeOverwrite $config (deepCopy .Values.config) }}
-{{- include "forebay.integers" $config }}
 {{- toYaml $config }}
 {{- end }}
 
