@@ -218,7 +218,7 @@ class Translator {
     }
     const auto same =
         std::find_if(result_.overrides.begin(), result_.overrides.end(),
-                     [&](const auto& override_) { return override_.first == flag.key; });
+                     [&](const auto& given) { return given.first == flag.key; });
     if (flag.value == Value::kTextList && same != result_.overrides.end()) {
       same->second += "," + *translated;
       return;
