@@ -1,5 +1,7 @@
 #include "base/failpoint.h"
 
+#if defined(FOREBAY_FAILPOINTS)
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -42,3 +44,5 @@ void PassFailpoint(std::string_view name) {
 }
 
 }  // namespace forebay::internal
+
+#endif  // FOREBAY_FAILPOINTS
