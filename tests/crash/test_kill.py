@@ -48,8 +48,7 @@ def test_mixed_trouble_loses_and_doubles_nothing(tmp_path):
     assert not SANITIZER.search(round_.node.log), round_.node.tail(100)
 
 
-@pytest.mark.skipif(not failpoints.compiled_in(),
-                    reason="the binary has no failpoints compiled in: use the dev build")
+@failpoints.needed
 @pytest.mark.parametrize("point", POINTS)
 def test_kill_at_a_named_point_loses_and_doubles_nothing(make_forebay, tmp_path, point):
     account = Account(tmp_path / "account.journal")

@@ -102,7 +102,7 @@ def test_what_came_from_a_peer_goes_no_further(make_forebay):
     cluster.account.verify(cluster["node-0"])
 
 
-@pytest.mark.skipif(not failpoints.compiled_in(), reason="the binary has no failpoints compiled in: use the dev build")
+@failpoints.needed
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_between_any_two_steps_costs_and_doubles_nothing(make_forebay, point):
     cluster = Cluster(make_forebay, start=False)

@@ -115,7 +115,7 @@ def test_peers_that_die_during_a_drain_cost_nothing(make_forebay):
     assert sum(node.metric("forebay_transfer_gave_up_rows_total") for node in (dying, staying)) == 0
 
 
-@pytest.mark.skipif(not failpoints.compiled_in(), reason="the binary has no failpoints compiled in: use the dev build")
+@failpoints.needed
 @pytest.mark.parametrize("point", POINTS + ["transfer.after_answer", "delete.after_segments"])
 def test_a_kill_in_the_middle_of_a_drain_costs_and_doubles_nothing(make_forebay, point):
     # With short generations there are rows of peers, which a drain uploads.

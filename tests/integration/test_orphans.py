@@ -9,8 +9,6 @@ from forebay_harness import wait_for
 from test_drain import LONG, assert_empty, block, settle, unblock
 
 POINTS = [name for name in failpoints.all_names() if name.startswith("orphan.")]
-needs_failpoints = pytest.mark.skipif(not failpoints.compiled_in(),
-                                      reason="the binary has no failpoints compiled in: use the dev build")
 
 
 class Lost:
@@ -97,7 +95,7 @@ def test_a_folder_that_is_no_volume_does_not_become_one(make_forebay, tmp_path):
     assert not list((tmp_path / "other").iterdir())
 
 
-@needs_failpoints
+@failpoints.needed
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("passes", [1, 3])
 def test_a_replay_that_is_killed_goes_on_where_it_was(make_forebay, point, passes):
@@ -109,7 +107,7 @@ def test_a_replay_that_is_killed_goes_on_where_it_was(make_forebay, point, passe
     volume.verify()
 
 
-@needs_failpoints
+@failpoints.needed
 @pytest.mark.parametrize("point", ["transfer.before_commit", "transfer.before_answer"])
 def test_a_target_that_is_killed_gets_nothing_twice(make_forebay, point):
     volume = Lost(make_forebay)
@@ -126,9 +124,8 @@ def test_a_target_that_is_killed_gets_nothing_twice(make_forebay, point):
     volume.verify()
 
 
+@failpoints.needed
 def test_what_may_be_at_one_node_is_not_sent_to_another(make_forebay):
-    if not failpoints.compiled_in():
-        pytest.skip("the binary has no failpoints compiled in: use the dev build")
     volume = Lost(make_forebay)
     killed = volume.replay(*to(volume.target), env={"FOREBAY_FAILPOINT": "orphan.after_answer:2"})
     assert killed.returncode == -9
@@ -143,9 +140,8 @@ def test_what_may_be_at_one_node_is_not_sent_to_another(make_forebay):
     volume.verify()
 
 
+@failpoints.needed
 def test_what_was_sent_too_long_ago_is_not_sent_again(make_forebay):
-    if not failpoints.compiled_in():
-        pytest.skip("the binary has no failpoints compiled in: use the dev build")
     volume = Lost(make_forebay)
     killed = volume.replay(*to(volume.target), env={"FOREBAY_FAILPOINT": "orphan.before_send:1"})
     assert killed.returncode == -9
@@ -188,7 +184,7 @@ def test_with_its_configuration_a_volume_goes_into_its_own_sinks(make_forebay):
     volume.verify()
 
 
-@needs_failpoints
+@failpoints.needed
 def test_transfers_in_doubt_are_settled_with_the_members_that_may_have_them(make_forebay):
     cluster = Cluster(make_forebay, start=False)
     lost = cluster["node-1"]

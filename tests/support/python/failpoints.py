@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from forebay_harness import binary
 from processes import ROOT
 
@@ -25,3 +26,9 @@ def all_names():
 def compiled_in():
     """Whether the binary has them: builds for tests do, release builds do not."""
     return binary().exists() and names()[0].encode() in binary().read_bytes()
+
+
+def needed(test):
+    """Of a test that ends nodes at named points: `-m failpoints` selects them, release builds skip them."""
+    skip = pytest.mark.skipif(not compiled_in(), reason="the binary has no failpoints compiled in: use the dev build")
+    return pytest.mark.failpoints(skip(test))
