@@ -3,8 +3,8 @@
 The nodes' clocks stand at the time of the kill (libfaketime): ledgers forget, and batches come of age, by the clock.
 """
 
+import datetime
 import json
-import os
 import pathlib
 import tarfile
 
@@ -14,7 +14,6 @@ from processes import ROOT
 
 FOLDER = ROOT / "tests" / "data" / "upgrade"
 NAMES = ("node-0", "node-1")
-LIBRARY = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
 def config(root):
@@ -33,13 +32,12 @@ def versions():
 
 def clock(time):
     """The environment of a node that believes it is `time`, in seconds since 1970."""
-    library = next((str(path) for path in (LIBRARY, pathlib.Path(os.environ.get("LIBFAKETIME", "/"))) if path.is_file()), None)
+    library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     assert library, "libfaketime is not installed (Debian package libfaketime)"
-    return {"LD_PRELOAD": library, "FAKETIME": f"@{time_text(time)}", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
+    return {"LD_PRELOAD": str(library), "FAKETIME": f"@{time_text(time)}", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
 
 
 def time_text(time):
-    import datetime
     return datetime.datetime.fromtimestamp(time, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
