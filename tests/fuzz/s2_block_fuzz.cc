@@ -1,12 +1,14 @@
 // DEPS: wal
 // S2 blocks: never outside the spans; the same bytes as snappy where snappy accepts; decoder,
-// prefix decoder and walker agree with each other.
+// prefix decoder and walker agree with each other. One thing that snappy accepts is refused: the
+// literal of 4 GiB, whose length it wraps to 0.
 #include <snappy.h>
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "wal/s2_decoder.h"
@@ -43,7 +45,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool decoded = forebay::wal::S2Decode(in, out).ok();
   Require(Walk(in) == decoded);
   std::string by_snappy;
-  if (snappy::Uncompress(in.data(), in.size(), &by_snappy)) {
+  constexpr std::string_view kWrapped = "\xFC\xFF\xFF\xFF\xFF";
+  const bool may_wrap = std::string_view(in.data(), in.size()).find(kWrapped) != std::string::npos;
+  if (snappy::Uncompress(in.data(), in.size(), &by_snappy) && (decoded || !may_wrap)) {
     Require(decoded && by_snappy.size() == out.size());
     Require(out.empty() || std::memcmp(by_snappy.data(), out.data(), out.size()) == 0);
   }
