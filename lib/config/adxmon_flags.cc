@@ -216,9 +216,8 @@ class Translator {
           fmt::format("--{} is accepted but has no effect: {}", flag.name, flag.note));
       return;
     }
-    const auto same =
-        std::find_if(result_.overrides.begin(), result_.overrides.end(),
-                     [&](const auto& given) { return given.first == flag.key; });
+    const auto same = std::find_if(result_.overrides.begin(), result_.overrides.end(),
+                                   [&](const auto& given) { return given.first == flag.key; });
     if (flag.value == Value::kTextList && same != result_.overrides.end()) {
       same->second += "," + *translated;
       return;
