@@ -15,6 +15,7 @@
 #include "cluster/discovery.h"
 #include "cluster/membership.h"
 #include "config/load.h"
+#include "load_options.h"
 #include "metrics/registry.h"
 
 namespace forebay::cmd {
@@ -74,13 +75,7 @@ void Print(const ClusterOptions& options, const cluster::Membership& membership)
 }
 
 Status Members(const ClusterOptions& options) {
-  config::LoadOptions load;
-  if (!options.file.empty()) load.file = options.file;
-  load.environment = config::ProcessEnvironment();
-  for (const std::string& text : options.assignments) {
-    FOREBAY_ASSIGN_OR_RETURN(auto assignment, config::ParseAssignment(text));
-    load.overrides.push_back(std::move(assignment));
-  }
+  FOREBAY_ASSIGN_OR_RETURN(const auto load, MakeLoadOptions(options.file, options.assignments));
   FOREBAY_ASSIGN_OR_RETURN(const config::Config config, config::Load(load));
   ConfigureLog(options.watch ? LogLevel::kInfo : LogLevel::kWarn, LogFormat::kLogfmt);
   metrics::Registry registry;

@@ -12,6 +12,7 @@
 #include "config/docs.h"
 #include "config/load.h"
 #include "config/print.h"
+#include "load_options.h"
 #include "receive/rules.h"
 
 namespace forebay::cmd {
@@ -49,22 +50,13 @@ int Check(const Options& options) {
 // them.
 Result<config::LoadOptions> PrintLoadOptions(const Options& options,
                                              const std::vector<std::string>& others) {
-  config::LoadOptions load;
   FOREBAY_ASSIGN_OR_RETURN(config::AdxMonTranslation flags, config::TranslateAdxMonFlags(others));
   if (!flags.remaining.empty()) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("{}: unknown argument; see forebay config print --help",
                              flags.remaining.front()));
   }
-  if (!options.print_file.empty()) load.file = options.print_file;
-  load.environment = config::ProcessEnvironment();
-  load.overrides = std::move(flags.overrides);
-  load.warnings = std::move(flags.warnings);
-  for (const std::string& text : options.assignments) {
-    FOREBAY_ASSIGN_OR_RETURN(auto assignment, config::ParseAssignment(text));
-    load.overrides.push_back(std::move(assignment));
-  }
-  return load;
+  return MakeLoadOptions(options.print_file, options.assignments, std::move(flags));
 }
 
 int Print(const Options& options, const std::vector<std::string>& others) {

@@ -17,6 +17,7 @@
 #include "fail.h"
 #include "interrupts.h"
 #include "io/posix_file_system.h"
+#include "load_options.h"
 #include "server/node.h"
 #include "walctl/format.h"
 #include "walctl/inventory.h"
@@ -41,13 +42,7 @@ struct ReplayFlags {
 };
 
 Result<config::Config> LoadConfig(const ReplayFlags& flags) {
-  config::LoadOptions load;
-  if (!flags.config_file.empty()) load.file = flags.config_file;
-  load.environment = config::ProcessEnvironment();
-  for (const std::string& text : flags.assignments) {
-    FOREBAY_ASSIGN_OR_RETURN(auto assignment, config::ParseAssignment(text));
-    load.overrides.push_back(std::move(assignment));
-  }
+  FOREBAY_ASSIGN_OR_RETURN(auto load, MakeLoadOptions(flags.config_file, flags.assignments));
   load.overrides.emplace_back("storage.dir", flags.directory);
   return config::Load(load);
 }
@@ -118,15 +113,22 @@ int Summary(server::Node& node, const ReplayFlags& flags, uint64_t left_rows) {
   return 2;
 }
 
-Result<int> ReplayHere(const ReplayFlags& flags, config::Config config) {
-  FOREBAY_ASSIGN_OR_RETURN(const auto timeout, ParseDuration(flags.timeout));
-  const InterruptWatch interrupts;  // before any other thread is there
+// The volume as a node without ports.
+Result<std::unique_ptr<server::Node>> OpenVolume(config::Config config, server::NodeMode mode) {
   server::NodeOptions options;
   options.config = std::move(config);
   options.version = FOREBAY_VERSION;
-  options.mode = server::NodeMode::kReplay;
-  FOREBAY_ASSIGN_OR_RETURN(const auto node, server::Node::Create(std::move(options)));
+  options.mode = mode;
+  FOREBAY_ASSIGN_OR_RETURN(auto node, server::Node::Create(std::move(options)));
   FOREBAY_RETURN_IF_ERROR(node->Start());
+  return node;
+}
+
+Result<int> ReplayHere(const ReplayFlags& flags, config::Config config) {
+  FOREBAY_ASSIGN_OR_RETURN(const auto timeout, ParseDuration(flags.timeout));
+  const InterruptWatch interrupts;  // before any other thread is there
+  FOREBAY_ASSIGN_OR_RETURN(const auto node,
+                           OpenVolume(std::move(config), server::NodeMode::kReplay));
   const server::DrainReport report =
       node->Replay(SystemClock().Monotonic() + timeout, interrupts.token());
   fmt::print("{} rows handed over to other members, {} rows uploaded\n", report.handed_over_rows,
@@ -162,12 +164,7 @@ Result<int> SendAway(const ReplayFlags& flags, config::Config config) {
   // What the volume's journals hold is read by the rules; its members and sinks are not needed.
   config.cluster.discovery = "none";
   const InterruptWatch interrupts;  // before any other thread is there
-  server::NodeOptions options;
-  options.config = std::move(config);
-  options.version = FOREBAY_VERSION;
-  options.mode = server::NodeMode::kSend;
-  FOREBAY_ASSIGN_OR_RETURN(const auto node, server::Node::Create(std::move(options)));
-  FOREBAY_RETURN_IF_ERROR(node->Start());
+  FOREBAY_ASSIGN_OR_RETURN(const auto node, OpenVolume(std::move(config), server::NodeMode::kSend));
   const auto report = node->Send(send, interrupts.token());
   int code = 1;
   if (report.ok()) {

@@ -17,6 +17,7 @@
 #include "config/adxmon_flags.h"
 #include "config/load.h"
 #include "fail.h"
+#include "load_options.h"
 #include "server/node.h"
 
 namespace forebay::cmd {
@@ -30,8 +31,6 @@ struct ServeOptions {
 // What --config, --set and adx-mon's flags say, as the loader wants it.
 Result<config::LoadOptions> LoadOptionsOf(const ServeOptions& serve,
                                           const std::vector<std::string>& extras) {
-  config::LoadOptions options;
-  if (!serve.config_file.empty()) options.file = serve.config_file;
   FOREBAY_ASSIGN_OR_RETURN(auto translated, config::TranslateAdxMonFlags(extras));
   if (!translated.remaining.empty()) {
     return Error(
@@ -40,14 +39,7 @@ Result<config::LoadOptions> LoadOptionsOf(const ServeOptions& serve,
             "; `forebay serve --help` lists what there is, and every key of the configuration "
             "can be set by --set key.path=value");
   }
-  options.overrides = std::move(translated.overrides);
-  options.warnings = std::move(translated.warnings);
-  for (const std::string& text : serve.assignments) {
-    FOREBAY_ASSIGN_OR_RETURN(auto assignment, config::ParseAssignment(text));
-    options.overrides.push_back(std::move(assignment));
-  }
-  options.environment = config::ProcessEnvironment();
-  return options;
+  return MakeLoadOptions(serve.config_file, serve.assignments, std::move(translated));
 }
 
 // Waits for SIGTERM or SIGINT; SIGHUP reloads.

@@ -1,11 +1,12 @@
 // The steps of a drain, and what is said of it.
 #include "server/drain.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "base/failpoint.h"
@@ -30,12 +31,6 @@ constexpr size_t kMaxBatchesSeen = 4096;
 
 double Seconds(MonotonicTime from, MonotonicTime to) {
   return std::max(0.0, std::chrono::duration<double>(to - from).count());
-}
-
-std::string Joined(const std::vector<std::string>& texts) {
-  std::string all;
-  for (const std::string& text : texts) all += (all.empty() ? "" : "; ") + text;
-  return all;
 }
 
 }  // namespace
@@ -217,21 +212,19 @@ void Drainer::Explain(DrainLeft& left) const {
     }
   }
   Stuck waiting;
-  std::string databases;
+  std::set<std::string> databases;
   for (const auto& table : parts_.store.Backlog()) {
     for (const auto& segment : table.segments) {
       ++waiting.batches;
       waiting.rows += segment.rows;
-      if (databases.find(segment.name.database) == std::string::npos) {
-        databases += (databases.empty() ? "" : ", ") + segment.name.database;
-      }
+      databases.insert(segment.name.database);
     }
   }
   if (waiting.batches != 0) {
     say(
         fmt::format("{} segments of {} rows wait for room behind those, or their database ({}) has "
                     "no sink",
-                    waiting.batches, waiting.rows, databases));
+                    waiting.batches, waiting.rows, fmt::join(databases, ", ")));
   }
 }
 
@@ -364,7 +357,7 @@ void Drainer::Report(uint64_t number) {
               {"bytes", done.left.bytes},
               {"segments", done.left.segments},
               {"oldest_seconds", done.left.oldest_seconds},
-              {"why", Joined(done.left.why)},
+              {"why", fmt::format("{}", fmt::join(done.left.why, "; "))},
               {"drain", number}});
   }
   if (done.dead_letter_files + done.quarantine_files + done.unreadable_segments == 0) return;

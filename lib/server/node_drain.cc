@@ -1,4 +1,6 @@
 // The node that leaves: drains, the stop that begins with one, volumes that another node left.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -50,8 +52,7 @@ Status Node::Shutdown() {
   const MonotonicTime end = std::max(now + drain.timeout, after + std::chrono::milliseconds(100));
   Status stopped = Stop(std::min(end, after + drain.stop_timeout));
   if (report.state == DrainState::kDrained) return stopped;
-  std::string why;
-  for (const std::string& reason : report.left.why) why += (why.empty() ? "" : "; ") + reason;
+  const std::string why = fmt::format("{}", fmt::join(report.left.why, "; "));
   LogError("stopped before all was brought away: it stays on the volume and goes at the next start",
            {{"rows", report.left.rows + report.left.unsealed_rows},
             {"bytes", report.left.bytes},
