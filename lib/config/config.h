@@ -113,10 +113,41 @@ struct FileSink {
   int compression_level = 1;  // ISA-L gzip, 0 to 3
 };
 
-// Exactly one member is set.
+// How tokens of Azure Active Directory are got.
+struct AzureAuth {
+  std::string kind = "auto";  // auto none token client_secret managed_identity workload_identity
+  std::string client_id;      // of the application or the identity; empty: AZURE_CLIENT_ID
+  std::string tenant_id;      // empty: AZURE_TENANT_ID
+  std::string secret_file;    // client secret; empty: AZURE_CLIENT_SECRET
+  std::string token_file;     // a token, or the federated token; empty: AZURE_FEDERATED_TOKEN_FILE
+  std::string authority;  // login endpoint; empty: as the cluster says, else AZURE_AUTHORITY_HOST
+  std::string identity_endpoint;  // of managed identities; empty: IDENTITY_ENDPOINT, else IMDS
+};
+
+// Azure Data Explorer.
+struct AdxSink {
+  std::string endpoint;         // https://<cluster>.<region>.kusto.windows.net
+  std::string ingest_endpoint;  // of data management; empty: `ingest-` put before the host
+  std::string database;         // empty: the name of ours
+  std::string delivery = "exactly_once";  // exactly_once lowest_latency
+  std::string ingestion = "auto";         // auto rest classic inline
+  AzureAuth auth;
+  std::vector<std::string> trusted_hosts;  // beside Microsoft's; get tokens too
+  int compression_level = 1;               // ISA-L gzip, 0 to 3
+  uint32_t parallel_blocks = 4;            // of 4 MiB, per batch
+  ByteCount streaming_max = MiB(4);        // of rows; more is queued
+  bool flush_immediately = true;           // do not wait for more blobs of the table
+  milliseconds request_timeout = minutes(1);
+  milliseconds status_interval = seconds(5);
+  milliseconds status_timeout = minutes(30);
+  std::string ca_file;  // PEM; empty: the system's
+};
+
+// Exactly one kind is set.
 struct Sink {
   std::string name;  // unique within the database; empty: the kind
   std::optional<FileSink> file;
+  std::optional<AdxSink> adx;
 };
 
 struct Database {

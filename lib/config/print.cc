@@ -207,7 +207,6 @@ void AppendJson(const StructSchema& schema, const void* object, std::string& out
 std::string MaskSecrets(std::string_view text) {
   constexpr std::string_view kScheme = "://";
   constexpr std::string_view kSignature = "sig=";
-  if (text.find(kScheme) == std::string_view::npos) return std::string(text);
   std::string result;
   size_t i = 0;
   while (i < text.size()) {

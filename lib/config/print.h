@@ -21,7 +21,7 @@ std::string PrintYaml(const Config& config, const PrintOptions& options = {});
 // Shape: valid UTF-8, no line breaks. Threads: any.
 std::string PrintJson(const Config& config);
 
-// "https://user:pass@host/p" to "https://***@host/p"; text without "://" stays as it is.
+// "https://user:pass@host/p?sig=x&y" to "https://***@host/p?sig=***&y"; other text stays as it is.
 std::string MaskSecrets(std::string_view text);
 
 }  // namespace forebay::config

@@ -21,6 +21,10 @@ constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
 constexpr std::string_view kOnStop[] = {"auto", "always", "never"};
 constexpr std::string_view kDiscoveries[] = {"none", "static", "dns", "kubernetes"};
+constexpr std::string_view kAzureAuthKinds[] = {
+    "auto", "none", "token", "client_secret", "managed_identity", "workload_identity"};
+constexpr std::string_view kAdxDeliveries[] = {"exactly_once", "lowest_latency"};
+constexpr std::string_view kAdxIngestions[] = {"auto", "rest", "classic", "inline"};
 constexpr std::string_view kRelabelActions[] = {"replace",   "keep",      "drop",     "keepequal",
                                                 "dropequal", "hashmod",   "labelmap", "labeldrop",
                                                 "labelkeep", "lowercase", "uppercase"};
@@ -206,12 +210,92 @@ const Field kFileSinkFields[] = {
 };
 const StructSchema kFileSink{kFileSinkFields};
 
+const Field kAzureAuthFields[] = {
+    Key<&AzureAuth::kind>(
+        "kind",
+        "`none`: no token. `token`: the text of `token_file`. `client_secret`, "
+        "`managed_identity`, `workload_identity`: as Azure names them. `auto`: none for http "
+        "endpoints, else what the environment has: AZURE_CLIENT_SECRET, "
+        "AZURE_FEDERATED_TOKEN_FILE, else the managed identity.",
+        {.choices = kAzureAuthKinds}),
+    Key<&AzureAuth::client_id>("client_id",
+                               "Id of the application, or of a user-assigned identity. Empty: "
+                               "AZURE_CLIENT_ID."),
+    Key<&AzureAuth::tenant_id>("tenant_id", "Id of the tenant. Empty: AZURE_TENANT_ID."),
+    Key<&AzureAuth::secret_file>("secret_file",
+                                 "File with the client secret, read for every new token. Empty: "
+                                 "AZURE_CLIENT_SECRET."),
+    Key<&AzureAuth::token_file>("token_file",
+                                "File with the token, or for `workload_identity` with the "
+                                "federated token; read for every new token. Empty: "
+                                "AZURE_FEDERATED_TOKEN_FILE."),
+    Key<&AzureAuth::authority>("authority",
+                               "Login endpoint. Empty: AZURE_AUTHORITY_HOST, else what the "
+                               "cluster names."),
+    Key<&AzureAuth::identity_endpoint>("identity_endpoint",
+                                       "Endpoint of managed identities. Empty: IDENTITY_ENDPOINT, "
+                                       "else that of virtual machines and pods."),
+};
+const StructSchema kAzureAuth{kAzureAuthFields};
+
+const Field kAdxSinkFields[] = {
+    Key<&AdxSink::endpoint>("endpoint",
+                            "URL of the cluster, for example "
+                            "`https://help.westeurope.kusto.windows.net`."),
+    Key<&AdxSink::ingest_endpoint>("ingest_endpoint",
+                                   "URL of its data management. Empty: that of `endpoint` with "
+                                   "`ingest-` before the host."),
+    Key<&AdxSink::database>("database", "Name of the database there. Empty: ours."),
+    Key<&AdxSink::delivery>(
+        "delivery",
+        "`exactly_once`: every batch is queued under its id, which the cluster takes once. "
+        "`lowest_latency`: small batches are streamed, which may leave rows twice when an answer "
+        "is lost.",
+        {.choices = kAdxDeliveries}),
+    Key<&AdxSink::ingestion>(
+        "ingestion",
+        "How batches are queued: `rest`; `classic`, by storage queues, for clusters without the "
+        "REST API; `inline`, by commands, for the emulator. `auto`: `rest` where the cluster has "
+        "it, else `classic`; `inline` for the emulator.",
+        {.choices = kAdxIngestions}),
+    Key<&AdxSink::auth>("auth", "How tokens are got.", {.schema = &kAzureAuth}),
+    Key<&AdxSink::trusted_hosts>("trusted_hosts",
+                                 "Hosts, or suffixes that begin with a dot, that get tokens "
+                                 "beside those of Azure."),
+    Key<&AdxSink::compression_level>("compression_level",
+                                     "Level of gzip, 0 (fastest) to 3 (smallest).", {.max = 3}),
+    Key<&AdxSink::parallel_blocks>("parallel_blocks",
+                                   "Blocks of 4 MiB sent at once for a batch. One more is held in "
+                                   "memory.",
+                                   {.min = 1, .max = 32}),
+    Key<&AdxSink::streaming_max>("streaming_max",
+                                 "Rows of a batch that is streamed, uncompressed. A larger one is "
+                                 "queued.",
+                                 {.min = 1, .max = 64 * kMiB}),
+    Key<&AdxSink::flush_immediately>("flush_immediately",
+                                     "Ingest at once what is queued. `false`: after the table's "
+                                     "batching policy."),
+    Key<&AdxSink::request_timeout>("request_timeout", "Time of one request.",
+                                   {.min = 100, .max = 3'600'000}),
+    Key<&AdxSink::status_interval>("status_interval",
+                                   "Longest wait between two looks at how a queued batch does.",
+                                   {.min = 10, .max = 600'000}),
+    Key<&AdxSink::status_timeout>("status_timeout",
+                                  "A queued batch that has not ended by then is sent again; its "
+                                  "id keeps it from being there twice.",
+                                  {.min = 1000, .max = kDay}),
+    Key<&AdxSink::ca_file>("ca_file",
+                           "PEM file of certificate authorities. Empty: those of the system."),
+};
+const StructSchema kAdxSink{kAdxSinkFields};
+
 const Field kSinkFields[] = {
     Key<&Sink::name>("name",
                      "Name in logs and manifests, unique within the database. Empty: the "
                      "kind, for example `file`."),
     Key<&Sink::file>("file", "Gzip-compressed CSV files below a directory.",
                      {.schema = &kFileSink}),
+    Key<&Sink::adx>("adx", "Azure Data Explorer.", {.schema = &kAdxSink}),
 };
 const StructSchema kSink{kSinkFields};
 

@@ -5,6 +5,8 @@
 
 #include <mutex>
 
+#include "config/print.h"
+
 namespace forebay::http {
 namespace {
 
@@ -213,17 +215,19 @@ Result<ClientResponse> Client::Impl::Do(const ClientRequest& request) {
   cancelled_ = false;
   error_text_[0] = '\0';
   const CURLcode code = ::curl_easy_perform(curl_);
+  // Signatures of storage and passwords stay out of errors.
+  const std::string shown = code == CURLE_OK ? std::string() : config::MaskSecrets(request.url);
   if (cancelled_) {
-    return Error(ErrorCode::kCancelled, fmt::format("{} {}: ended", request.method, request.url));
+    return Error(ErrorCode::kCancelled, fmt::format("{} {}: ended", request.method, shown));
   }
   if (too_large_) {
     return Error(ErrorCode::kOutOfRange,
-                 fmt::format("{} {}: answer larger than {}", request.method, request.url,
+                 fmt::format("{} {}: answer larger than {}", request.method, shown,
                              FormatByteCount(options_.max_response)));
   }
   if (code != CURLE_OK) {
     return Error(CodeOf(code),
-                 fmt::format("{} {}: {}", request.method, request.url,
+                 fmt::format("{} {}: {}", request.method, shown,
                              error_text_[0] != '\0' ? error_text_ : ::curl_easy_strerror(code)));
   }
   response_.status = status();

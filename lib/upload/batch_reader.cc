@@ -199,6 +199,18 @@ Status BatchReader::Start() {
   return OkStatus();
 }
 
+Status BatchReader::Rewind() {
+  cursors_.clear();
+  heap_.clear();
+  advance_ = kNoCursor;
+  next_text_ = 0;
+  stats_ = BatchReadStats();
+  source_error_ = false;
+  Status started = Start();
+  source_error_ = !started.ok();
+  return started;
+}
+
 void BatchReader::Enqueue(size_t index) {
   if (cursors_[index]->state() != Cursor::State::kSeries) return;
   heap_.push_back({cursors_[index]->series().series_id, index});
@@ -206,7 +218,7 @@ void BatchReader::Enqueue(size_t index) {
 }
 
 Result<RunKind> BatchReader::Next() {
-  if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) {
+  if (stop_.stop_requested()) {
     source_error_ = true;
     return Error(ErrorCode::kCancelled, "stopping").WithRetryable(true);
   }

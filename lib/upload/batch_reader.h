@@ -11,14 +11,15 @@
 // so is a full disk for the quarantine.
 #pragma once
 
-#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -71,6 +72,10 @@ class BatchReader {
                                                    metrics::Counter& damage);
   ~BatchReader();
 
+  // Goes back to the first run, for a sink that must send the rows again within one try. The
+  // statistics begin anew. Errors: as Open (source_error() is then true).
+  Status Rewind();
+
   // The next run. Errors: io of a segment or of the quarantine (source_error() is then true).
   Result<RunKind> Next();
   // After kSeries.
@@ -81,8 +86,10 @@ class BatchReader {
   const BatchReadStats& stats() const { return stats_; }
   // True when Next failed: the sink is not to blame.
   bool source_error() const { return source_error_; }
-  // From now on Next fails with kCancelled once *cancel is true. It outlives the reader.
-  void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
+  // From now on Next fails with kCancelled once a stop was asked for.
+  void set_stop(std::stop_token stop) { stop_ = std::move(stop); }
+  // For what a sink waits for beside rows: it gives up when this asks for it.
+  const std::stop_token& stop() const { return stop_; }
 
  private:
   class Cursor;
@@ -115,7 +122,7 @@ class BatchReader {
   TextRun text_;
   BatchReadStats stats_;
   bool source_error_ = false;
-  const std::atomic<bool>* cancel_ = nullptr;
+  std::stop_token stop_;
 };
 
 // The schema that the first block of the segment names; nothing when it names none. Errors: those

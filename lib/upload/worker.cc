@@ -132,7 +132,7 @@ Status UploadPool::Stop(MonotonicTime deadline) {
   parts_.queue.Close();
   if (threads_.empty()) return OkStatus();
   const bool idle = parts_.queue.WaitIdle(deadline);
-  if (!idle) cancel_.store(true);
+  if (!idle) stop_.request_stop();
   threads_.clear();
   if (idle) return OkStatus();
   return Error(ErrorCode::kDeadlineExceeded, "running uploads were cancelled");
@@ -323,7 +323,7 @@ Result<Receipt> UploadPool::Deliver(wal::Batch& batch, Target& target, bool& sou
   FOREBAY_ASSIGN_OR_RETURN(const auto reader, BatchReader::Open(parts_.fs, std::move(sources),
                                                                 !batch.manifest.schema_hash.empty(),
                                                                 parts_.quarantine, *damage_));
-  reader->set_cancel(&cancel_);
+  reader->set_stop(stop_.get_token());
   auto receipt = target.sink.Upload(header, *reader);
   source_error = reader->source_error();
   if (!receipt.ok()) {

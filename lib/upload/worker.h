@@ -11,12 +11,12 @@
 // config upload.workers, "upload-<n>".
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -103,7 +103,7 @@ class UploadPool {
   metrics::Counter* nans_;
   metrics::Counter* infinities_;
   metrics::Registry::Callback quarantine_bytes_;
-  std::atomic<bool> cancel_{false};
+  std::stop_source stop_;  // of running uploads
   Mutex mutex_;
   std::minstd_rand random_ GUARDED_BY(mutex_);
   std::vector<std::jthread> threads_;

@@ -382,8 +382,11 @@ class Validator {
     for (size_t i = 0; i < database.sinks.size(); ++i) {
       const Sink& sink = database.sinks[i];
       const std::string sink_key = fmt::format("{}.sinks.{}", key, i);
-      if (!sink.file.has_value()) {
-        Fail(sink_key, "has no kind; add `file: {root: ./data/out}`");
+      const int kinds =
+          static_cast<int>(sink.file.has_value()) + static_cast<int>(sink.adx.has_value());
+      if (kinds != 1) {
+        Fail(sink_key, kinds == 0 ? "has no kind; add `file: {root: ./data/out}`"
+                                  : "has several kinds; make a sink of each");
         continue;
       }
       const auto legal = [](char c) { return IsAlphanumeric(c) || c == '-' || c == '_'; };
@@ -391,9 +394,13 @@ class Validator {
         Fail(sink_key + ".name",
              fmt::format("\"{}\" may have letters, digits, - and _ only", sink.name));
       }
-      const std::string name = sink.name.empty() ? "file" : sink.name;
+      const std::string name = !sink.name.empty() ? sink.name : sink.file ? "file" : "adx";
       if (!names.insert(name).second) {
         Fail(sink_key, fmt::format("\"{}\" is another sink's name too; give each a `name`", name));
+      }
+      if (sink.adx) {
+        CheckAdx(sink_key + ".adx", *sink.adx);
+        continue;
       }
       if (sink.file->root.empty()) {
         Fail(sink_key + ".file", "has no root; add `root: ./data/out`");
@@ -401,6 +408,38 @@ class Validator {
         Fail(sink_key + ".file.root",
              fmt::format("\"{}\" is another sink's root too", sink.file->root));
       }
+    }
+  }
+
+  void CheckUrl(const std::string& key, const std::string& url) {
+    const size_t scheme = url.starts_with("https://") ? 8 : url.starts_with("http://") ? 7 : 0;
+    const bool legal = scheme != 0 && url.size() > scheme && All(url, [](char c) {
+                         return c > ' ' && c < 0x7F && c != '?' && c != '#' && c != '@';
+                       });
+    if (!legal) {
+      Fail(key,
+           fmt::format("\"{}\" is no URL of a server; write https://host, without user or query",
+                       url));
+    }
+  }
+
+  void CheckAdx(const std::string& key, const AdxSink& adx) {
+    if (adx.endpoint.empty()) {
+      Fail(key, "has no endpoint; add `endpoint: https://<cluster>.<region>.kusto.windows.net`");
+    } else {
+      CheckUrl(key + ".endpoint", adx.endpoint);
+    }
+    if (!adx.ingest_endpoint.empty()) CheckUrl(key + ".ingest_endpoint", adx.ingest_endpoint);
+    const AzureAuth& auth = adx.auth;
+    if (!auth.authority.empty()) CheckUrl(key + ".auth.authority", auth.authority);
+    if (!auth.identity_endpoint.empty()) {
+      CheckUrl(key + ".auth.identity_endpoint", auth.identity_endpoint);
+    }
+    if (auth.kind == "token" && auth.token_file.empty()) {
+      Fail(key + ".auth.token_file", "must be set for auth.kind: token");
+    }
+    if (adx.status_timeout < adx.status_interval) {
+      Fail(key + ".status_timeout", "is less than status_interval; raise it");
     }
   }
 

@@ -258,14 +258,37 @@ TEST_CASE_METHOD(ReaderFixture, "batch reader: a missing file is an error") {
 
 TEST_CASE_METHOD(ReaderFixture, "batch reader: stops when it is cancelled") {
   auto reader = Open({maker.Write("Cpu", 1, {{1, "h", {1}, {1}}, {2, "h", {1}, {1}}})});
-  std::atomic<bool> cancel{false};
-  reader->set_cancel(&cancel);
+  std::stop_source stop;
+  reader->set_stop(stop.get_token());
   CHECK(*reader->Next() == RunKind::kSeries);
-  cancel = true;
+  stop.request_stop();
   const auto kind = reader->Next();
   REQUIRE_FALSE(kind.ok());
   CHECK(kind.error().code() == ErrorCode::kCancelled);
   CHECK(reader->source_error());
+}
+
+TEST_CASE_METHOD(ReaderFixture, "batch reader: rewound, it gives the same rows again") {
+  const std::string first = maker.Write("Cpu", 1, {{1, "h", {1, 2}, {1, 2}}, {2, "h", {1}, {1}}});
+  const std::string second = maker.Write("Cpu", 2, {{1, "h", {3}, {3}}, {3, "h", {1}, {1}}});
+  auto reader = Open({first, second});
+  const auto read = [&](size_t most) {
+    std::vector<std::pair<int64_t, int64_t>> rows;
+    while (rows.size() < most && *reader->Next() == RunKind::kSeries) {
+      for (const int64_t time : reader->series().timestamps) {
+        rows.emplace_back(reader->series().series_id, time);
+      }
+    }
+    return rows;
+  };
+  const auto all = read(SIZE_MAX);
+  REQUIRE(all.size() == 5);
+  REQUIRE(reader->Rewind().ok());
+  CHECK(reader->stats().rows == 0);
+  CHECK(read(3).size() == 3);  // And from the middle.
+  REQUIRE(reader->Rewind().ok());
+  CHECK(read(SIZE_MAX) == all);
+  CHECK(reader->stats().rows == 5);
 }
 
 }  // namespace
