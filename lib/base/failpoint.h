@@ -9,7 +9,7 @@
 namespace forebay {
 
 // Every name there is; a test walks through them.
-inline constexpr std::array<std::string_view, 29> kFailpoints = {
+inline constexpr std::array<std::string_view, 31> kFailpoints = {
     "acknowledge.before_write",   // the group is gathered
     "acknowledge.before_sync",    // written, not synced
     "acknowledge.before_wake",    // durable, nobody told
@@ -28,6 +28,9 @@ inline constexpr std::array<std::string_view, 29> kFailpoints = {
     "replay.before_record",       // a record is about to be replayed
     "replay.before_seal",         // all records replayed
     "shutdown.before_seal",       // SIGTERM, requests are through
+    // To Azure Data Explorer.
+    "adx.after_blob",      // the blob is there, nobody told
+    "adx.after_announce",  // the cluster will ingest it, its end not awaited
     // Between nodes.
     "transfer.before_commit",   // a peer's segment is checked, not queued for the journal
     "transfer.before_answer",   // it is durable and in the generation, its sender not told

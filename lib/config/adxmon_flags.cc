@@ -8,6 +8,8 @@
 #include <cmath>
 #include <optional>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/units.h"
 
@@ -43,9 +45,9 @@ constexpr std::array kFlags = {
     Flag{"ca-cert", Value::kText, "listen.tls.cert_file", "Together with --key, as there."},
     Flag{"key", Value::kText, "listen.tls.key_file", "Without both the port is plain HTTP."},
     Flag{"metrics-kusto-endpoints", Value::kEndpoint, "databases",
-         "Refused: this version has no ADX or ClickHouse sink."},
-    Flag{"logs-kusto-endpoints", Value::kEndpoint, "databases",
-         "Refused: this version has no ADX or ClickHouse sink."},
+         "`<database>=<endpoint>`, several with commas or by repeating it: a database with an "
+         "`adx` sink for each endpoint. https endpoints get tokens as `auth.kind: auto` says."},
+    Flag{"logs-kusto-endpoints", Value::kEndpoint, "databases", "As --metrics-kusto-endpoints."},
     Flag{"storage-backend", Value::kText, "", "Sinks are chosen per database: databases[].sinks."},
     Flag{"cluster-labels", Value::kText, "", "This version runs as a single node."},
     Flag{"disable-peer-transfer", Value::kBool, "", "This version runs as a single node."},
@@ -88,6 +90,23 @@ Result<uint64_t> ParseGoInteger(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size()) return value;
   return Invalid(fmt::format("\"{}\" is not a whole number", text));
+}
+
+// The sink of an endpoint as YAML. Errors: kInvalidArgument.
+Result<std::string> SinkOfEndpoint(const std::string& database, const std::string& endpoint,
+                                   size_t number) {
+  const std::string both = database + endpoint;
+  const bool plain = std::all_of(both.begin(), both.end(), [](char c) {
+    return c > ' ' && c < 0x7F && c != '"' && c != '\\' && c != '$';
+  });
+  if (!plain || !(endpoint.starts_with("https://") || endpoint.starts_with("http://"))) {
+    return Invalid(
+        fmt::format("database \"{}\": \"{}\" is no endpoint; write "
+                    "https://<cluster>.<region>.kusto.windows.net",
+                    database, endpoint));
+  }
+  return fmt::format("{{name: adx{}, adx: {{endpoint: \"{}\"}}}}",
+                     number == 0 ? "" : fmt::format("-{}", number + 1), endpoint);
 }
 
 // Go's time.ParseDuration, without signs; less than a millisecond is rounded up.
@@ -147,15 +166,7 @@ Result<std::string> TranslateValue(const Flag& flag, const std::string& value) {
       return std::string(on ? "sync" : "write");
     }
     case Value::kEndpoint: {
-      const size_t equals = value.find('=');
-      if (equals == 0 || equals == std::string::npos) {
-        return Invalid(fmt::format("\"{}\" is not <database>=<endpoint>", value));
-      }
-      return Invalid(
-          fmt::format("database \"{0}\": this version has no ADX or ClickHouse sink; remove "
-                      "the flag and give the database a file sink: databases: [{{name: "
-                      "{0}, sinks: [{{file: {{root: ./data/out}}}}]}}]",
-                      value.substr(0, equals)));
+      return value;  // Gathered by the translator: databases is one key.
     }
   }
   return Invalid("is not known");
@@ -173,6 +184,7 @@ class Translator {
            fmt::format("needs --{} too: a certificate and its key go together",
                        seen_cert_ ? "key" : "ca-cert"));
     }
+    AddDatabases();
     if (!errors_.empty()) return Invalid(errors_);
     return std::move(result_);
   }
@@ -209,6 +221,7 @@ class Translator {
   void Apply(const Flag& flag, const std::string& value) {
     seen_cert_ = seen_cert_ || flag.name == "ca-cert";
     seen_key_ = seen_key_ || flag.name == "key";
+    if (flag.value == Value::kEndpoint) return AddEndpoints(flag, value);
     Result<std::string> translated = TranslateValue(flag, value);
     if (!translated.ok()) return Fail(flag.name, translated.error().message());
     if (flag.key.empty()) {
@@ -225,12 +238,56 @@ class Translator {
     result_.overrides.emplace_back(flag.key, std::move(*translated));
   }
 
+  // "<database>=<endpoint>[,<database>=<endpoint>...]".
+  void AddEndpoints(const Flag& flag, std::string_view value) {
+    while (!value.empty()) {
+      const std::string_view item = value.substr(0, value.find(','));
+      value.remove_prefix(std::min(item.size() + 1, value.size()));
+      const size_t equals = item.find('=');
+      if (equals == 0 || equals == std::string_view::npos) {
+        Fail(flag.name, fmt::format("\"{}\" is not <database>=<endpoint>", item));
+        continue;
+      }
+      const std::string database(item.substr(0, equals));
+      const std::string endpoint(item.substr(equals + 1));
+      if (const auto sink = SinkOfEndpoint(database, endpoint, 0); !sink.ok()) {
+        Fail(flag.name, sink.error().message());
+        continue;
+      }
+      auto found = std::find_if(endpoints_.begin(), endpoints_.end(),
+                                [&](const auto& entry) { return entry.first == database; });
+      if (found == endpoints_.end()) {
+        found = endpoints_.insert(found, {database, std::vector<std::string>()});
+      }
+      // One endpoint for metrics and logs of a database is one sink.
+      auto& list = found->second;
+      if (std::find(list.begin(), list.end(), endpoint) == list.end()) list.push_back(endpoint);
+    }
+  }
+
+  void AddDatabases() {
+    std::string databases;
+    for (const auto& [name, list] : endpoints_) {
+      std::string sinks;
+      for (size_t i = 0; i < list.size(); ++i) {
+        // Tried when it was added.
+        sinks += (sinks.empty() ? "" : ", ") + SinkOfEndpoint(name, list[i], i).value_or("");
+      }
+      databases += fmt::format("{}{{name: \"{}\", sinks: [{}]}}", databases.empty() ? "" : ", ",
+                               name, sinks);
+    }
+    if (!databases.empty()) {
+      result_.overrides.emplace_back("databases", fmt::format("[{}]", databases));
+    }
+  }
+
   void Fail(std::string_view flag, std::string_view message) {
     errors_ += fmt::format("{}--{}: {}", errors_.empty() ? "" : "\n", flag, message);
   }
 
   AdxMonTranslation result_;
   std::string errors_;
+  std::vector<std::pair<std::string, std::vector<std::string>>> endpoints_;  // by database
   bool seen_cert_ = false;
   bool seen_key_ = false;
 };

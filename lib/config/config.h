@@ -146,8 +146,8 @@ struct AdxSink {
 // Exactly one kind is set.
 struct Sink {
   std::string name;  // unique within the database; empty: the kind
-  std::optional<FileSink> file;
-  std::optional<AdxSink> adx;
+  std::optional<FileSink> file = {};
+  std::optional<AdxSink> adx = {};
 };
 
 struct Database {

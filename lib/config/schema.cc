@@ -265,7 +265,7 @@ const Field kAdxSinkFields[] = {
     Key<&AdxSink::compression_level>("compression_level",
                                      "Level of gzip, 0 (fastest) to 3 (smallest).", {.max = 3}),
     Key<&AdxSink::parallel_blocks>("parallel_blocks",
-                                   "Blocks of 4 MiB sent at once for a batch. One more is held in "
+                                   "Blocks of 4 MiB sent at once for a batch. Two more are held in "
                                    "memory.",
                                    {.min = 1, .max = 32}),
     Key<&AdxSink::streaming_max>("streaming_max",

@@ -142,7 +142,7 @@ Status Node::OpenUploads() {
   manifests_ = std::make_unique<wal::ManifestStore>(
       *storage_fs_, io::JoinPath(config.storage.dir, "batches"), *quarantine_, disk_reserve_.get());
   queue_ = std::make_unique<wal::BatchQueue>(clock_, wal::BatchQueue::Limits{});
-  FOREBAY_ASSIGN_OR_RETURN(auto sinks, upload::SinkSet::Create(config.databases, fs_));
+  FOREBAY_ASSIGN_OR_RETURN(auto sinks, upload::SinkSet::Create(config.databases, {fs_, clock_, registry_}));
   batch::BatcherOptions options;
   options.batch = config.batch;
   options.oldest_share_percent = config.upload.oldest_share_percent;

@@ -3,24 +3,47 @@
 
 #include <fmt/core.h>
 
+#include <cstdlib>
 #include <utility>
 
+#include "upload/adx/adx_sink.h"
 #include "upload/file/file_sink.h"
 
 namespace forebay::upload {
 
-std::string NameOf(const config::Sink& sink) { return sink.name.empty() ? "file" : sink.name; }
+namespace {
 
-Result<SinkSet> SinkSet::Create(std::span<const config::Database> databases, io::FileSystem& fs) {
+Result<std::unique_ptr<Sink>> MakeSink(const config::Database& database, const config::Sink& sink,
+                                       const SinkParts& parts) {
+  if (sink.file) {
+    return std::unique_ptr<Sink>(std::make_unique<FileSink>(NameOf(sink), *sink.file, parts.fs));
+  }
+  if (sink.adx) {
+    auto made = adx::AdxSink::Create(
+        NameOf(sink), database.name, *sink.adx,
+        {.clock = parts.clock, .registry = parts.registry, .getenv = &::getenv, .network = {}});
+    if (made.ok()) return made;
+    return made.error().WithContext(
+        fmt::format("database {}, sink {}", database.name, NameOf(sink)));
+  }
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("database {}: sink {} has no kind", database.name, sink.name));
+}
+
+}  // namespace
+
+std::string NameOf(const config::Sink& sink) {
+  if (!sink.name.empty()) return sink.name;
+  return sink.adx ? "adx" : "file";
+}
+
+Result<SinkSet> SinkSet::Create(std::span<const config::Database> databases,
+                                const SinkParts& parts) {
   SinkSet set;
   for (const config::Database& database : databases) {
     for (const config::Sink& sink : database.sinks) {
-      if (!sink.file) {
-        return Error(ErrorCode::kInvalidArgument,
-                     fmt::format("database {}: sink {} has no kind", database.name, sink.name));
-      }
-      FOREBAY_RETURN_IF_ERROR(
-          set.Add(database.name, std::make_unique<FileSink>(NameOf(sink), *sink.file, fs)));
+      FOREBAY_ASSIGN_OR_RETURN(auto made, MakeSink(database, sink, parts));
+      FOREBAY_RETURN_IF_ERROR(set.Add(database.name, std::move(made)));
     }
   }
   return set;

@@ -8,12 +8,21 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "config/config.h"
 #include "io/file_system.h"
+#include "metrics/registry.h"
 #include "upload/sink.h"
 
 namespace forebay::upload {
+
+// What sinks work with. All outlive them.
+struct SinkParts {
+  io::FileSystem& fs;
+  const Clock& clock;
+  metrics::Registry& registry;
+};
 
 class SinkSet {
  public:
@@ -22,8 +31,10 @@ class SinkSet {
     std::unique_ptr<Sink> sink;
   };
 
-  // Errors: kInvalidArgument: a sink without a kind, or two of one name in a database.
-  static Result<SinkSet> Create(std::span<const config::Database> databases, io::FileSystem& fs);
+  // Errors: kInvalidArgument: a sink without a kind, two of one name in a database, an endpoint
+  // that may not be used.
+  static Result<SinkSet> Create(std::span<const config::Database> databases,
+                                const SinkParts& parts);
   SinkSet() = default;
 
   // Errors: kInvalidArgument when the database has a sink of that name. Threads: before use by

@@ -116,7 +116,8 @@ Status Node::Open() {
   database.name = "Db";
   database.sinks.push_back(
       {.name = "", .file = config::FileSink{.root = "out", .compression_level = 1}});
-  FOREBAY_ASSIGN_OR_RETURN(auto sinks, upload::SinkSet::Create(std::span(&database, 1), fs_));
+  FOREBAY_ASSIGN_OR_RETURN(
+      auto sinks, upload::SinkSet::Create(std::span(&database, 1), {fs_, clock_, registry_}));
   batch::BatcherOptions options;
   options.sinks = sinks.Names();
   config::Upload upload;

@@ -9,12 +9,12 @@ from processes import ROOT
 
 def names():
     """Those that a node alone passes."""
-    return [name for name in all_names() if not name.startswith(("transfer.", "drain.", "orphan."))]
+    return [name for name in all_names() if not name.startswith(("transfer.", "drain.", "orphan.", "adx."))]
 
 
 def of_nodes():
     """Those that nodes pass, alone or among others."""
-    return [name for name in all_names() if not name.startswith("orphan.")]
+    return [name for name in all_names() if not name.startswith(("orphan.", "adx."))]
 
 
 def all_names():

@@ -109,10 +109,23 @@ TEST_CASE("adx-mon flags: a flag that may be repeated is one list") {
   CHECK(flags.overrides[0].second == "Metrics_A,Logs_");
 }
 
-TEST_CASE("adx-mon flags: an endpoint is refused, naming flag, database and the way out") {
-  CHECK_THAT(ErrorOf({"--metrics-kusto-endpoints", "Metrics=https://adx.example"}),
-             Contains("--metrics-kusto-endpoints: database \"Metrics\": this version has no ADX") &&
-                 Contains("file sink"));
+TEST_CASE("adx-mon flags: endpoints become databases with a sink for each") {
+  const auto flags =
+      Must({"--metrics-kusto-endpoints", "M=https://a.b,L=http://c",
+            "--logs-kusto-endpoints=L=http://c", "--logs-kusto-endpoints", "L=https://d?x=y"});
+  REQUIRE(flags.overrides.size() == 1);
+  CHECK(flags.overrides[0].first == "databases");
+  CHECK(flags.overrides[0].second ==
+        "[{name: \"M\", sinks: [{name: adx, adx: {endpoint: \"https://a.b\"}}]}, "
+        "{name: \"L\", sinks: [{name: adx, adx: {endpoint: \"http://c\"}}, "
+        "{name: adx-2, adx: {endpoint: \"https://d?x=y\"}}]}]");
+}
+
+TEST_CASE("adx-mon flags: an endpoint that is none is refused, naming flag and database") {
+  for (const char* bad : {"Metrics=adx.example", "Metrics=https://a\"b", "Metrics="}) {
+    CHECK_THAT(ErrorOf({"--metrics-kusto-endpoints", bad}),
+               Contains("--metrics-kusto-endpoints: database \"Metrics\""));
+  }
   CHECK_THAT(ErrorOf({"--logs-kusto-endpoints=nodb"}), Contains("<database>=<endpoint>"));
 }
 

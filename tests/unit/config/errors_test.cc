@@ -172,6 +172,23 @@ TEST_CASE("validation: sinks have one kind, distinct names and roots") {
              Contains("at least 0, at most 3"));
 }
 
+TEST_CASE("validation: an adx sink has an endpoint that is a URL, and what its token needs") {
+  const auto sink = [](const std::string& keys) {
+    return "databases: [{name: M, sinks: [{adx: {" + keys + "}}]}]\n";
+  };
+  CHECK(MustLoad(sink("endpoint: \"https://x.kusto.windows.net\"")).databases[0].sinks[0].adx);
+  CHECK_THAT(OneError(sink("")), Contains("has no endpoint"));
+  for (const char* bad : {"x.kusto.windows.net", "https://", "https://u:p@h", "https://h/?a=b"}) {
+    CHECK_THAT(OneError(sink("endpoint: \"" + std::string(bad) + "\"")),
+               Contains("is no URL of a server"));
+  }
+  CHECK_THAT(OneError(sink("endpoint: \"http://h\", auth: {kind: token}")),
+             Contains("auth.token_file: must be set"));
+  CHECK_THAT(OneError("databases: [{name: M, sinks: [{adx: {endpoint: \"http://h\"}, file: {root: "
+                      "o}}]}]\n"),
+             Contains("several kinds"));
+}
+
 TEST_CASE("validation: relations of sizes and times") {
   CHECK(OneError("batch: {min_bytes: 2GB}") ==
         "f.yaml:1:20: batch.min_bytes: 2GB is more than batch.max_bytes (1GB); lower it or raise "

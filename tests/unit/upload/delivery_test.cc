@@ -112,7 +112,9 @@ SinkSet FileSinks(io::FileSystem& fs) {
   database.name = "Metrics";
   database.sinks.push_back(
       {.name = "", .file = config::FileSink{.root = "out", .compression_level = 1}});
-  return *SinkSet::Create(std::span(&database, 1), fs);
+  static const SystemClock clock;
+  static metrics::Registry registry;
+  return *SinkSet::Create(std::span(&database, 1), {fs, clock, registry});
 }
 
 SinkSet Fakes(std::vector<std::pair<std::string, std::shared_ptr<FakeSink::Script>>> sinks) {
