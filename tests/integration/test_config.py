@@ -124,7 +124,10 @@ def test_flags_of_adx_mon_are_aliases(tool):
     assert found["storage"]["dir"] == "/x" and found["storage"]["max_disk"] == "1GB"
     assert found["upload"]["workers"] == 3 and found["durability"] == "write"
     assert found["generation"]["max_age"] == "30s"
-    refused = tool("config", "print", "--metrics-kusto-endpoints", "Metrics=http://x")
+    found = printed(tool("config", "print", "--json", "--metrics-kusto-endpoints", "Metrics=https://x.kusto.windows.net"))
+    assert [(d["name"], s["adx"]["endpoint"]) for d in found["databases"] for s in d["sinks"]] == \
+        [("Metrics", "https://x.kusto.windows.net")]
+    refused = tool("config", "print", "--metrics-kusto-endpoints", "Metrics=x")
     assert refused.returncode == 1 and "metrics-kusto-endpoints" in refused.stderr
 
 
