@@ -343,7 +343,7 @@ def test_an_untrusted_endpoint_gets_no_token(make_kusto, make_forebay):
 def test_a_stop_ends_the_wait_for_an_operation(make_kusto, start):
     kusto = make_kusto(auth=False)
     kusto.polls = 10**9
-    node = start(kusto, {"limits": {"shutdown_timeout": "2s"}})
+    node = start(kusto, {"drain": {"stop_timeout": "2s"}})
     send(node, range(10))
 
     def ask():
