@@ -9,7 +9,7 @@
 namespace forebay {
 
 // Every name there is; a test walks through them.
-inline constexpr std::array<std::string_view, 31> kFailpoints = {
+inline constexpr std::array<std::string_view, 33> kFailpoints = {
     "acknowledge.before_write",   // the group is gathered
     "acknowledge.before_sync",    // written, not synced
     "acknowledge.before_wake",    // durable, nobody told
@@ -23,6 +23,8 @@ inline constexpr std::array<std::string_view, 31> kFailpoints = {
     "manifest.after_write",       // manifest durable, nothing tried
     "upload.before_rename",       // the file is written under its temporary name
     "upload.after_rename",        // delivered, the manifest does not know
+    "clickhouse.before_insert",   // an insert is rendered, not sent
+    "clickhouse.after_insert",    // it was answered, the manifest does not know
     "delete.before_segments",     // the manifest says delivered everywhere
     "delete.after_segments",      // segments gone, manifest still there
     "replay.before_record",       // a record is about to be replayed

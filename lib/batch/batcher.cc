@@ -246,6 +246,7 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
     return false;
   }
   FOREBAY_FAILPOINT("manifest.after_write");
+  batch.fresh = true;
   if (!queue_.Push(std::move(batch)))
     return false;  // Stopping; the manifest is for the next start.
   planned_.at(plan.reason)->Increment();

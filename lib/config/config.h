@@ -143,11 +143,37 @@ struct AdxSink {
   std::string ca_file;  // PEM; empty: the system's
 };
 
+// ClickHouse, by its HTTP interface.
+struct ClickHouseSink {
+  std::string dsn;                  // http(s)://user:password@host:port/database?setting=value
+  std::string password_file;        // in place of the DSN's password; read for every connection
+  std::string ca_file;              // PEM; empty: the system's
+  std::string cert_file;            // PEM, for servers that ask for one
+  std::string key_file;             // PEM
+  bool skip_verify = false;         // accept any server certificate
+  std::string compression = "lz4";  // lz4 zstd none
+  uint64_t insert_max_rows = 500'000;
+  ByteCount insert_max_bytes = MiB(128);  // of one insert, uncompressed
+  milliseconds connect_timeout = seconds(5);
+  milliseconds query_timeout = seconds(30);
+  milliseconds insert_timeout = minutes(5);
+  bool create_tables = true;            // and add columns
+  bool row_identity = true;             // columns that tell which rows of a batch are there
+  std::string samples_table;            // all metrics in this table; empty: a table for each
+  std::string timestamp_type = "auto";  // auto datetime64 datetime int64
+  std::string engine = "MergeTree";
+  std::string order_by;                // empty: (SeriesId, Timestamp)
+  std::string partition_by = "day";    // none hour day month
+  milliseconds ttl = milliseconds(0);  // rows older than that go; 0: kept
+  std::string cluster;                 // tables are made ON CLUSTER of that name
+};
+
 // Exactly one kind is set.
 struct Sink {
   std::string name;  // unique within the database; empty: the kind
   std::optional<FileSink> file = {};
   std::optional<AdxSink> adx = {};
+  std::optional<ClickHouseSink> clickhouse = {};
 };
 
 struct Database {

@@ -25,6 +25,9 @@ constexpr std::string_view kAzureAuthKinds[] = {
     "auto", "none", "token", "client_secret", "managed_identity", "workload_identity"};
 constexpr std::string_view kAdxDeliveries[] = {"exactly_once", "lowest_latency"};
 constexpr std::string_view kAdxIngestions[] = {"auto", "rest", "classic", "inline"};
+constexpr std::string_view kCompressions[] = {"lz4", "zstd", "none"};
+constexpr std::string_view kTimestampTypes[] = {"auto", "datetime64", "datetime", "int64"};
+constexpr std::string_view kPartitions[] = {"none", "hour", "day", "month"};
 constexpr std::string_view kRelabelActions[] = {"replace",   "keep",      "drop",     "keepequal",
                                                 "dropequal", "hashmod",   "labelmap", "labeldrop",
                                                 "labelkeep", "lowercase", "uppercase"};
@@ -289,6 +292,69 @@ const Field kAdxSinkFields[] = {
 };
 const StructSchema kAdxSink{kAdxSinkFields};
 
+const Field kClickHouseSinkFields[] = {
+    Key<&ClickHouseSink::dsn>(
+        "dsn",
+        "`http://user:password@host:8123/database` or `https://...:8443/...`. Parameters: "
+        "`secure=1`, `skip_verify=1`, `compress=lz4|zstd|none`; others are settings of every "
+        "query. `clickhouse://host:9000/database` becomes the HTTP port. Empty database: "
+        "`default`."),
+    Key<&ClickHouseSink::password_file>("password_file",
+                                        "File with the password, in place of the DSN's. Read "
+                                        "for every connection."),
+    Key<&ClickHouseSink::ca_file>("ca_file",
+                                  "PEM file of certificate authorities. Empty: those of the "
+                                  "system."),
+    Key<&ClickHouseSink::cert_file>("cert_file",
+                                    "PEM file of a client certificate, with `key_file`."),
+    Key<&ClickHouseSink::key_file>("key_file", "PEM file of its key."),
+    Key<&ClickHouseSink::skip_verify>("skip_verify", "Accept any certificate of the server."),
+    Key<&ClickHouseSink::compression>("compression", "Compression of inserts.",
+                                      {.choices = kCompressions}),
+    Key<&ClickHouseSink::insert_max_rows>("insert_max_rows",
+                                          "Rows of one insert. A batch is as many inserts as it "
+                                          "takes.",
+                                          {.min = 1, .max = 1'000'000}),
+    Key<&ClickHouseSink::insert_max_bytes>("insert_max_bytes",
+                                           "Bytes of one insert, uncompressed. The sink holds "
+                                           "its labels once and what it compresses to.",
+                                           {.min = 1 << 10, .max = 256 * kMiB}),
+    Key<&ClickHouseSink::connect_timeout>("connect_timeout", "Time to connect.",
+                                          {.min = 10, .max = 600'000}),
+    Key<&ClickHouseSink::query_timeout>("query_timeout", "Time of a query that is no insert.",
+                                        {.min = 100, .max = 3'600'000}),
+    Key<&ClickHouseSink::insert_timeout>("insert_timeout", "Time of one insert.",
+                                         {.min = 100, .max = 3'600'000}),
+    Key<&ClickHouseSink::create_tables>("create_tables",
+                                        "Make tables and add columns. `false`: they must be "
+                                        "there."),
+    Key<&ClickHouseSink::row_identity>(
+        "row_identity",
+        "Columns `forebay_batch` and `forebay_row` in every table. With them a lost answer never "
+        "leaves a row twice or not at all; without them that is the server's part, where it knows "
+        "`insert_deduplication_token`."),
+    Key<&ClickHouseSink::samples_table>("samples_table",
+                                        "One table for all metrics, with a column `Metric`. "
+                                        "Empty: a table for each metric."),
+    Key<&ClickHouseSink::timestamp_type>(
+        "timestamp_type",
+        "Type of timestamps: `datetime64` (ms), `datetime` (whole seconds: the rest is cut off), "
+        "`int64` (ms since 1970). `auto`: DateTime64 where the server has it (20.1), else Int64.",
+        {.choices = kTimestampTypes}),
+    Key<&ClickHouseSink::engine>("engine",
+                                 "Engine of new tables with its arguments, for example "
+                                 "`ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/"
+                                 "{table}', '{replica}')`."),
+    Key<&ClickHouseSink::order_by>("order_by",
+                                   "Sorting key of new tables. Empty: `(SeriesId, Timestamp)`, "
+                                   "in the one table `(Metric, SeriesId, Timestamp)`."),
+    Key<&ClickHouseSink::partition_by>("partition_by", "Partitions of new tables, by Timestamp.",
+                                       {.choices = kPartitions}),
+    Key<&ClickHouseSink::ttl>("ttl", "Rows of new tables go when they are so old. 0: never."),
+    Key<&ClickHouseSink::cluster>("cluster", "Name of a cluster: tables are made on all of it."),
+};
+const StructSchema kClickHouseSink{kClickHouseSinkFields};
+
 const Field kSinkFields[] = {
     Key<&Sink::name>("name",
                      "Name in logs and manifests, unique within the database. Empty: the "
@@ -296,6 +362,8 @@ const Field kSinkFields[] = {
     Key<&Sink::file>("file", "Gzip-compressed CSV files below a directory.",
                      {.schema = &kFileSink}),
     Key<&Sink::adx>("adx", "Azure Data Explorer.", {.schema = &kAdxSink}),
+    Key<&Sink::clickhouse>("clickhouse", "ClickHouse, by its HTTP interface.",
+                           {.schema = &kClickHouseSink}),
 };
 const StructSchema kSink{kSinkFields};
 

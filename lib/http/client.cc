@@ -141,6 +141,10 @@ void Client::Impl::SetConnectionOptions() {
   Set(CURLOPT_PROTOCOLS_STR, "http,https");
   Set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   Set(CURLOPT_FOLLOWLOCATION, 0L);
+  if (!options_.reuse_connections) {
+    Set(CURLOPT_FRESH_CONNECT, 1L);
+    Set(CURLOPT_FORBID_REUSE, 1L);
+  }
   Set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout.count()));
   Set(CURLOPT_TIMEOUT_MS, static_cast<long>(options_.total_timeout.count()));
   Set(CURLOPT_WRITEFUNCTION, &Impl::OnBody);

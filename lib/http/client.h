@@ -29,6 +29,9 @@ struct ClientOptions {
   std::string basic_user;  // set: basic authentication
   std::string basic_password;
   std::string bearer_token;
+  // False: a connection for each request. On a used one that ends without an answer libcurl sends
+  // the request again by itself, which is not for requests that must be sent once.
+  bool reuse_connections = true;
 };
 
 struct ClientRequest {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -31,6 +32,22 @@ struct BatchHeader {
   UnixMillis first_time;   // when the first segment was made: the same at every try
   uint64_t rows = 0;       // as the segments say; damage may leave less
   uint64_t row_bytes = 0;  // upper bound of the rows as CSV
+  // An earlier try, of this process or of one before, may have left all or some of it there.
+  bool maybe_there = true;
+};
+
+// Rows that a sink refuses for what is in them, while it takes the others of the batch.
+struct RejectedRows {
+  uint64_t rows = 0;
+  std::string text;    // as CSV, each with its line's end
+  std::string reason;  // of the first
+
+  void Add(std::string_view row, std::string_view why) {
+    ++rows;
+    text += row;
+    if (text.empty() || text.back() != '\n') text += '\n';
+    if (reason.empty()) reason = why;
+  }
 };
 
 // What the sink says of a delivered batch.
@@ -44,6 +61,7 @@ struct Receipt {
   uint64_t stale_markers = 0;
   uint64_t nans = 0;
   uint64_t infinities = 0;
+  RejectedRows rejected;       // not among `rows`; they go to the dead letters
   bool already_there = false;  // an earlier try had succeeded; the counts are then 0
 };
 

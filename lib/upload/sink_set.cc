@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "upload/adx/adx_sink.h"
+#include "upload/clickhouse/clickhouse_sink.h"
 #include "upload/file/file_sink.h"
 
 namespace forebay::upload {
@@ -26,6 +27,12 @@ Result<std::unique_ptr<Sink>> MakeSink(const config::Database& database, const c
     return made.error().WithContext(
         fmt::format("database {}, sink {}", database.name, NameOf(sink)));
   }
+  if (sink.clickhouse) {
+    auto made = ClickHouseSink::Create(NameOf(sink), *sink.clickhouse);
+    if (made.ok()) return std::unique_ptr<Sink>(*std::move(made));
+    return made.error().WithContext(
+        fmt::format("database {}, sink {}", database.name, NameOf(sink)));
+  }
   return Error(ErrorCode::kInvalidArgument,
                fmt::format("database {}: sink {} has no kind", database.name, sink.name));
 }
@@ -34,7 +41,7 @@ Result<std::unique_ptr<Sink>> MakeSink(const config::Database& database, const c
 
 std::string NameOf(const config::Sink& sink) {
   if (!sink.name.empty()) return sink.name;
-  return sink.adx ? "adx" : "file";
+  return sink.adx ? "adx" : sink.clickhouse ? "clickhouse" : "file";
 }
 
 Result<SinkSet> SinkSet::Create(std::span<const config::Database> databases,

@@ -55,6 +55,7 @@ UploadPool::UploadPool(const config::Upload& config, const std::string& dead_let
       parts_(parts),
       dead_letters_(parts.fs, dead_letter_directory),
       sinks_(std::move(sinks)),
+      started_(parts.clock.Now()),
       random_(std::random_device{}()) {
   metrics::Registry& registry = parts_.registry;
   damage_ =
@@ -243,7 +244,7 @@ void UploadPool::TrySink(wal::Batch& batch, wal::ManifestSink& sink, Tried& trie
   }
   const MonotonicTime begin = parts_.clock.Monotonic();
   bool source_error = false;
-  auto receipt = Deliver(batch, *target, source_error);
+  auto receipt = Deliver(batch, sink, *target, source_error);
   target->duration->Observe(std::chrono::nanoseconds(parts_.clock.Monotonic() - begin));
   ++sink.attempts;
   Target::Outcomes& outcomes = target->outcomes.at(batch.manifest.reason);
@@ -291,7 +292,8 @@ void UploadPool::TrySink(wal::Batch& batch, wal::ManifestSink& sink, Tried& trie
   }
 }
 
-Result<Receipt> UploadPool::Deliver(wal::Batch& batch, Target& target, bool& source_error) {
+Result<Receipt> UploadPool::Deliver(wal::Batch& batch, const wal::ManifestSink& sink,
+                                    Target& target, bool& source_error) {
   // Until the sink is called, whatever fails is on our side.
   source_error = true;
   BatchHeader header;
@@ -302,6 +304,7 @@ Result<Receipt> UploadPool::Deliver(wal::Batch& batch, Target& target, bool& sou
   header.first_time = batch.manifest.first_time;
   header.rows = batch.manifest.rows();
   header.row_bytes = batch.manifest.row_bytes();
+  header.maybe_there = !batch.fresh || sink.attempts > 0 || batch.manifest.first_time < started_;
 
   const std::string prepared_key = batch.manifest.table + ' ' + batch.manifest.schema_hash;
   bool prepared = false;

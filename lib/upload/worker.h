@@ -81,7 +81,8 @@ class UploadPool {
   void Process(wal::Batch batch);
   void TrySinks(wal::Batch& batch, Tried& tried);
   void TrySink(wal::Batch& batch, wal::ManifestSink& sink, Tried& tried);
-  Result<Receipt> Deliver(wal::Batch& batch, Target& target, bool& source_error);
+  Result<Receipt> Deliver(wal::Batch& batch, const wal::ManifestSink& sink, Target& target,
+                          bool& source_error);
   Result<std::optional<table::Schema>> SchemaOf(wal::Batch& batch);
   void NoteDelivered(const wal::Batch& batch, const Receipt& receipt, Target& target);
   Status Save(wal::Batch& batch);
@@ -103,7 +104,8 @@ class UploadPool {
   metrics::Counter* nans_;
   metrics::Counter* infinities_;
   metrics::Registry::Callback quarantine_bytes_;
-  std::stop_source stop_;  // of running uploads
+  const UnixMillis started_;  // no earlier process knew segments that are younger
+  std::stop_source stop_;     // of running uploads
   Mutex mutex_;
   std::minstd_rand random_ GUARDED_BY(mutex_);
   std::vector<std::jthread> threads_;

@@ -37,6 +37,8 @@ struct Batch {
   // What sinks got in this process; the least of them. Nothing: none was asked.
   std::optional<uint64_t> delivered_rows;
   bool damaged = false;  // a try met damaged blocks
+  // Planned by this process: no earlier one can have tried it.
+  bool fresh = false;
 };
 
 enum class BatchOutcome {

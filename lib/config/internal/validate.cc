@@ -382,8 +382,9 @@ class Validator {
     for (size_t i = 0; i < database.sinks.size(); ++i) {
       const Sink& sink = database.sinks[i];
       const std::string sink_key = fmt::format("{}.sinks.{}", key, i);
-      const int kinds =
-          static_cast<int>(sink.file.has_value()) + static_cast<int>(sink.adx.has_value());
+      const int kinds = static_cast<int>(sink.file.has_value()) +
+                        static_cast<int>(sink.adx.has_value()) +
+                        static_cast<int>(sink.clickhouse.has_value());
       if (kinds != 1) {
         Fail(sink_key, kinds == 0 ? "has no kind; add `file: {root: ./data/out}`"
                                   : "has several kinds; make a sink of each");
@@ -394,12 +395,19 @@ class Validator {
         Fail(sink_key + ".name",
              fmt::format("\"{}\" may have letters, digits, - and _ only", sink.name));
       }
-      const std::string name = !sink.name.empty() ? sink.name : sink.file ? "file" : "adx";
+      const std::string name = !sink.name.empty() ? sink.name
+                               : sink.file        ? "file"
+                               : sink.adx         ? "adx"
+                                                  : "clickhouse";
       if (!names.insert(name).second) {
         Fail(sink_key, fmt::format("\"{}\" is another sink's name too; give each a `name`", name));
       }
       if (sink.adx) {
         CheckAdx(sink_key + ".adx", *sink.adx);
+        continue;
+      }
+      if (sink.clickhouse) {
+        CheckClickHouse(sink_key + ".clickhouse", *sink.clickhouse);
         continue;
       }
       if (sink.file->root.empty()) {
@@ -440,6 +448,25 @@ class Validator {
     }
     if (adx.status_timeout < adx.status_interval) {
       Fail(key + ".status_timeout", "is less than status_interval; raise it");
+    }
+  }
+
+  void CheckClickHouse(const std::string& key, const ClickHouseSink& sink) {
+    const bool known = sink.dsn.starts_with("http://") || sink.dsn.starts_with("https://") ||
+                       sink.dsn.starts_with("clickhouse://") || sink.dsn.starts_with("tcp://");
+    if (sink.dsn.empty()) {
+      Fail(key, "has no dsn; add `dsn: http://user:password@host:8123/database`");
+    } else if (!known) {
+      Fail(key + ".dsn", "does not begin with http://, https:// or clickhouse://");
+    }
+    if (sink.cert_file.empty() != sink.key_file.empty()) {
+      Fail(key + (sink.key_file.empty() ? ".cert_file" : ".key_file"),
+           "needs both cert_file and key_file");
+    }
+    const auto legal = [](char c) { return IsAlphanumeric(c) || c == '_'; };
+    if (!All(sink.samples_table, legal)) {
+      Fail(key + ".samples_table",
+           fmt::format("\"{}\" may have letters, digits and _ only", sink.samples_table));
     }
   }
 

@@ -8,13 +8,13 @@ from processes import ROOT
 
 
 def names():
-    """Those that a node alone passes."""
-    return [name for name in all_names() if not name.startswith(("transfer.", "drain.", "orphan.", "adx."))]
+    """Those that a node alone with a file sink passes."""
+    return [name for name in all_names() if not name.startswith(("transfer.", "drain.", "orphan.", "adx.", "clickhouse."))]
 
 
 def of_nodes():
     """Those that nodes pass, alone or among others."""
-    return [name for name in all_names() if not name.startswith(("orphan.", "adx."))]
+    return [name for name in all_names() if not name.startswith(("orphan.", "adx.", "clickhouse."))]
 
 
 def all_names():
