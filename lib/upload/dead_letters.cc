@@ -54,6 +54,26 @@ std::string ReasonJson(const wal::BatchManifest& manifest, UnixMillis now) {
   return std::string(out.view());
 }
 
+Status DeadLetters::KeepRejected(const wal::BatchManifest& manifest, const std::string& sink,
+                                 const RejectedRows& rejected, UnixMillis now) {
+  const std::string directory = PathOf(manifest.id);
+  FOREBAY_RETURN_IF_ERROR(fs_.CreateDirectories(directory));
+  ByteBuffer reason;
+  reason.push_back('{');
+  AppendField("batch", manifest.id, reason);
+  AppendField("database", manifest.database, reason);
+  AppendField("table", manifest.table, reason);
+  AppendField("schema_hash", manifest.schema_hash, reason);
+  AppendField("sink", sink, reason);
+  AppendField("time", FormatRfc3339(now), reason);
+  AppendField("reason", rejected.reason, reason);
+  reason.Append(fmt::format(",\"rows\":{}}}\n", rejected.rows));
+  const std::string base = io::JoinPath(directory, "rejected." + sink);
+  FOREBAY_RETURN_IF_ERROR(io::WriteFileDurably(fs_, base + ".json", reason.view()));
+  const std::string header = manifest.header_line.empty() ? "" : manifest.header_line + "\n";
+  return io::WriteFileDurably(fs_, base + ".csv", header + rejected.text);
+}
+
 Status DeadLetters::Take(const wal::BatchManifest& manifest, std::span<wal::SegmentLease> leases,
                          wal::SegmentStore& store, UnixMillis now) {
   const std::string directory = PathOf(manifest.id);

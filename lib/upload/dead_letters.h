@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "io/file_system.h"
+#include "upload/sink.h"
 #include "wal/batch_manifest.h"
 #include "wal/segment_store.h"
 
@@ -24,6 +25,12 @@ class DeadLetters {
   // left; the leases of moved segments come back empty. Durable: when it returns OK.
   Status Take(const wal::BatchManifest& manifest, std::span<wal::SegmentLease> leases,
               wal::SegmentStore& store, UnixMillis now);
+
+  // Keeps rows that a sink refused while it took the others of the batch:
+  // rejected.<sink>.csv, first line the columns with their types, and rejected.<sink>.json, the
+  // reason. Those of an earlier try are replaced. Durable: when it returns OK.
+  Status KeepRejected(const wal::BatchManifest& manifest, const std::string& sink,
+                      const RejectedRows& rejected, UnixMillis now);
 
   std::string PathOf(const std::string& batch_id) const;
 

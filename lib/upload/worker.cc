@@ -63,6 +63,9 @@ UploadPool::UploadPool(const config::Upload& config, const std::string& dead_let
                           "Damaged places found in segments; the bytes are in the quarantine.");
   dead_lettered_ = registry.AddCounter("forebay_upload_dead_letter_batches_total",
                                        "Batches moved to the dead-letter queue.");
+  rejected_rows_ = registry.AddCounter("forebay_upload_rejected_rows_total",
+                                       "Rows that a sink refused while it took their batch; they "
+                                       "are in the dead letters.");
   row_mismatches_ = registry.AddCounter(
       "forebay_upload_row_mismatch_total",
       "Undamaged batches that gave another number of rows than their segments say.");
@@ -251,6 +254,9 @@ void UploadPool::TrySink(wal::Batch& batch, wal::ManifestSink& sink, Tried& trie
   if (receipt.ok()) {
     sink.state = DeliveryState::kDone;
     sink.note = receipt->text;
+    if (receipt->rejected.rows > 0) {
+      sink.note += fmt::format(", {} rows rejected", receipt->rejected.rows);
+    }
     batch.failures = 0;
     NoteDelivered(batch, *receipt, *target);
     if (target->health.Succeeded(1, receipt->rows)) parts_.queue.Wake(target->database);
@@ -340,12 +346,35 @@ Result<Receipt> UploadPool::Deliver(wal::Batch& batch, const wal::ManifestSink& 
   }
   const bool whole =
       reader->stats().damaged_ranges == 0 && batch.leases.size() == batch.manifest.segments.size();
-  if (whole && !receipt->already_there && receipt->rows != header.rows) {
+  const uint64_t seen = receipt->rows + receipt->rejected.rows;
+  if (whole && !receipt->already_there && seen != header.rows) {
     row_mismatches_->Increment();
     LogError("delivered rows differ from what the segments say",
              {{"batch", header.id}, {"expected", header.rows}, {"delivered", receipt->rows}});
   }
+  if (receipt->rejected.rows > 0) {
+    // Durable before the manifest calls the batch delivered.
+    if (const Status kept = KeepRejected(batch, receipt->rejected, target); !kept.ok()) {
+      source_error = true;
+      return kept.error();
+    }
+  }
   return receipt;
+}
+
+Status UploadPool::KeepRejected(wal::Batch& batch, const RejectedRows& rejected, Target& target) {
+  FOREBAY_RETURN_IF_ERROR(
+      dead_letters_.KeepRejected(batch.manifest, target.sink.name(), rejected, parts_.clock.Now()));
+  batch.rejected_rows = std::max(batch.rejected_rows, rejected.rows);
+  rejected_rows_->Increment(rejected.rows);
+  LogError("rows of a batch are refused for good, they are in the dead letters",
+           {{"batch", batch.manifest.id},
+            {"database", target.database},
+            {"sink", target.sink.name()},
+            {"table", batch.manifest.table},
+            {"rows", rejected.rows},
+            {"reason", rejected.reason}});
+  return OkStatus();
 }
 
 // The manifest's header line, else a schema that is known by its hash, else what the segments
@@ -411,7 +440,7 @@ Status UploadPool::DeleteSegments(wal::Batch& batch) {
   for (const wal::SegmentLease& lease : batch.leases) rows += lease ? lease.info().rows : 0;
   if (batch.delivered_rows && *batch.delivered_rows != rows) {
     parts_.store.rows().Correct(batch.manifest.database,
-                                {rows, *batch.delivered_rows, batch.damaged});
+                                {rows, *batch.delivered_rows, batch.damaged, batch.rejected_rows});
   }
   batch.delivered_rows.reset();
   return parts_.store.DeleteSegments(batch.leases);

@@ -84,6 +84,7 @@ class UploadPool {
   Result<Receipt> Deliver(wal::Batch& batch, const wal::ManifestSink& sink, Target& target,
                           bool& source_error);
   Result<std::optional<table::Schema>> SchemaOf(wal::Batch& batch);
+  Status KeepRejected(wal::Batch& batch, const RejectedRows& rejected, Target& target);
   void NoteDelivered(const wal::Batch& batch, const Receipt& receipt, Target& target);
   Status Save(wal::Batch& batch);
   Status DeleteSegments(wal::Batch& batch);
@@ -99,6 +100,7 @@ class UploadPool {
       targets_;  // database, sink
   metrics::Counter* damage_;
   metrics::Counter* dead_lettered_;
+  metrics::Counter* rejected_rows_;
   metrics::Counter* row_mismatches_;
   metrics::Counter* stale_markers_;
   metrics::Counter* nans_;

@@ -36,7 +36,8 @@ struct Batch {
   bool unsaved = false;   // the manifest has changed since it was written
   // What sinks got in this process; the least of them. Nothing: none was asked.
   std::optional<uint64_t> delivered_rows;
-  bool damaged = false;  // a try met damaged blocks
+  uint64_t rejected_rows = 0;  // that a sink refused alone; the most of them
+  bool damaged = false;        // a try met damaged blocks
   // Planned by this process: no earlier one can have tried it.
   bool fresh = false;
 };

@@ -1,5 +1,7 @@
 #include "wal/row_account.h"
 
+#include <algorithm>
+
 namespace forebay::wal {
 
 RowCounts& RowAccount::Of(std::string_view database) {
@@ -65,8 +67,10 @@ void RowAccount::Correct(std::string_view database, const Shortfall& shortfall) 
     return;
   }
   const uint64_t missing = shortfall.expected - shortfall.delivered;
+  const uint64_t rejected = std::min(missing, shortfall.rejected);
   counts.uploaded -= missing;
-  if (shortfall.damaged) counts.quarantined += missing;
+  counts.dead_lettered += rejected;
+  if (shortfall.damaged) counts.quarantined += missing - rejected;
 }
 
 std::map<std::string, RowCounts> RowAccount::Snapshot() const {

@@ -77,6 +77,7 @@ class RowAccount {
     uint64_t expected = 0;
     uint64_t delivered = 0;
     bool damaged = false;
+    uint64_t rejected = 0;  // of the missing ones, those that are kept as dead letters
   };
   void Correct(std::string_view database, const Shortfall& shortfall) EXCLUDES(mutex_);
 

@@ -1,0 +1,233 @@
+"""The ClickHouse sink against a real server, with a proxy between them that spoils what it should."""
+
+import itertools
+import json
+import math
+import struct
+import time
+import urllib.parse
+
+import pytest
+from accounting import PROMETHEUS, Account, Senders
+from clickhouse import PASSWORD, ClickHouse, FaultProxy, ServerOracle, have_clickhouse
+from conservation import check
+from forebay_harness import STALE, Bits, Sample, Series, merge, proper_case, series_id, wait_for
+
+pytestmark = pytest.mark.skipif(not have_clickhouse(), reason="no ClickHouse server: run ./dev setup")
+
+NUMBERS = itertools.count(1)
+FAST = {"generation": {"max_age": "200ms"}, "batch": {"max_age": "300ms"},
+        "upload": {"retry_initial": "20ms", "retry_max": "200ms"}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")).start() as running:
+        yield running
+
+
+@pytest.fixture
+def database():
+    return f"db{next(NUMBERS)}"
+
+
+def sink_of(dsn, **options):
+    return {"databases": [{"name": "Metrics", "sinks": [{"clickhouse": {"dsn": dsn, **options}}]}]}
+
+
+def bits(value):
+    return struct.unpack("<Q", struct.pack("<d", value))[0]
+
+
+def secret_free(node):
+    for secret in (PASSWORD, urllib.parse.quote(PASSWORD, safe="")):
+        assert secret not in node.log
+        assert secret not in json.dumps(node.status())
+        assert secret not in node.run("config", "print", "--config", node.folder / "config.yaml").stdout
+
+
+def test_every_field_is_read_back_as_it_was_sent(make_forebay, server, database):
+    node = make_forebay(merge(FAST, sink_of(server.dsn(database))))
+    values = [0.0, -0.0, 1.5, -1e-300, 1e300, 0.1, 2.0**53, math.inf, -math.inf, Bits(0x7ff8000000001234), STALE]
+    labels = [{"a": "plain"}, {"a": 'quo"te \\ back\nline\ttab', "ü": "日本"}, {}]
+    times = [1, 1_793_491_200_123, 1_793_491_200_124, 4_102_444_800_999]
+    sent, series = {}, []
+    for number, (label, value) in enumerate(itertools.product(labels, values)):
+        full = {"__name__": "odd_values", "n": str(number), **label}
+        series.append(Series(full, [Sample(value, moment) for moment in times]))
+        raw = value.value if isinstance(value, Bits) else value
+        for moment in times:
+            key = (series_id(full) % (1 << 64), moment)
+            sent[key] = ({k: v for k, v in full.items() if k != "__name__"},
+                         raw if isinstance(raw, int) else bits(raw))
+    assert node.writer().send_v1(series).status in (200, 204)
+    node.flush()
+    table = f"{database}.{proper_case('odd_values')}"
+    rows = server.rows(f"SELECT SeriesId, Timestamp, Labels, reinterpretAsUInt64(reinterpretAsString(Value)) AS v "
+                       f"FROM {table}")
+    got = {(row["SeriesId"], row["Timestamp"]): (json.loads(row["Labels"]), row["v"]) for row in rows}
+    assert len(rows) == len(sent)
+    assert got == sent
+    assert node.metric("forebay_upload_rows_total", sink="clickhouse") == len(sent)
+    assert node.metric("forebay_upload_special_values_total", kind="stale_marker") == 3 * len(times)
+    check(node)
+    secret_free(node)
+
+
+def test_the_schema_grows_and_a_table_that_was_dropped_is_made_again(make_forebay, server, database):
+    node = make_forebay(merge(FAST, sink_of(server.dsn(database))))
+
+    def send(number):
+        node.writer().send_v1([Series({"__name__": "grown", "host": f"h{number}"}, [Sample(float(number), number)])])
+        node.flush()
+
+    send(1)
+    config = sink_of(server.dsn(database))
+    config["databases"][0]["lift_labels"] = [{"name": "host"}]
+    node.config = merge(node.config, config)
+    node.restart()
+    send(2)
+    rows = server.rows(f"SELECT Value, Labels, Host FROM {database}.Grown ORDER BY Value")
+    assert rows == [{"Value": 1, "Labels": '{"host":"h1"}', "Host": ""}, {"Value": 2, "Labels": "{}", "Host": "h2"}]
+    server.query(f"DROP TABLE {database}.Grown")
+    send(3)
+    assert server.rows(f"SELECT Value, Host FROM {database}.Grown") == [{"Value": 3, "Host": "h3"}]
+
+
+def test_a_column_of_another_type_sends_the_batch_to_the_dead_letters(make_forebay, server, database):
+    server.query(f"CREATE DATABASE {database}")
+    server.query(f"CREATE TABLE {database}.Odd (Timestamp Int64, SeriesId UInt64, Labels String, Value String) "
+                 f"ENGINE = MergeTree() ORDER BY SeriesId")
+    node = make_forebay(merge(FAST, sink_of(server.dsn(database))))
+    node.writer().send_v1([Series({"__name__": "odd"}, [Sample(1.0, 1)]), Series({"__name__": "even"}, [Sample(2.0, 1)])])
+    node.admin().post("/-/flush")
+    wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
+    reason = json.loads(next(node.data.glob("dlq/*/reason.json")).read_text())
+    assert "column Value of table Odd is String, which real does not fit" in reason["sinks"][0]["note"]
+    assert server.number(f"SELECT count() FROM {database}.Even") == 1
+    check(node)
+
+
+def test_a_wrong_password_keeps_the_batch_waiting(make_forebay, server, database, tmp_path):
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    dsn = f"http://writer@127.0.0.1:{server.port}/{database}"
+    node = make_forebay(merge(FAST, sink_of(dsn, password_file=str(password))))
+    node.writer().send_v1([Series({"__name__": "kept"}, [Sample(1.0, 1)])])
+    wait_for("tries", lambda: node.metric("forebay_upload_retries_total") >= 3)
+    assert "denied" in json.dumps(node.status())
+    password.write_text(PASSWORD)
+    wait_for("the row", lambda: "Kept" in server.tables(database)
+             and server.number(f"SELECT count() FROM {database}.Kept") == 1)
+    assert node.metric("forebay_upload_dead_letter_batches_total") == 0
+    secret_free(node)
+
+
+BUSY = b"Code: 202, e.displayText() = DB::Exception: Too many simultaneous queries"
+MEMORY = b"Code: 241, e.displayText() = DB::Exception: Memory limit exceeded"
+FAULTS = ["lost_answer", "cut", "refuse", "hang", "hang_answer", "500 late", 429, 500, 502, 503, 413, 404,
+          (503, {"Retry-After": "1"}, b"later"), (500, {}, BUSY), (500, {}, MEMORY), (200, {}, MEMORY)]
+
+
+def test_whatever_happens_to_an_insert_each_row_is_there_once(make_forebay, server, database):
+    """Each fault strikes the first, and in another round the second of the inserts of a batch."""
+    with FaultProxy(server.port) as proxy:
+        node = make_forebay(merge(FAST, merge(
+            sink_of(server.dsn(database, proxy.port), insert_timeout="700ms", insert_max_rows=40),
+            {"batch": {"max_age": "5m"}})))
+        expected = 0
+        for fault, where in itertools.product(FAULTS, (0, 1)):
+            proxy.faults = [None] * where + [fault]
+            used = len(proxy.seen)
+            now = 1_793_491_200_000
+            series = [Series({"__name__": "struck", "n": str(number)},
+                             [Sample(float(expected + number), now - 86_400_000 * (number % 3))])
+                      for number in range(100)]
+            assert node.writer().send_v1(series).status in (200, 204)
+            expected += len(series)
+            wait_for(f"{fault} at {where}", lambda: node.admin().post("/-/flush?timeout=5s").status == 200, 40)
+            assert len(proxy.seen) == used + 1, f"{fault} was not used"
+            count = server.rows(f"SELECT count() AS n, uniqExact(Value) AS u FROM {database}.Struck")[0]
+            assert count == {"n": expected, "u": expected}, f"{fault} at insert {where}: {count}, not {expected}"
+        assert node.metric("forebay_upload_dead_letter_batches_total") == 0
+        check(node)
+        secret_free(node)
+
+
+def test_rows_that_the_server_names_as_bad_stand_alone_in_the_dead_letters(make_forebay, server, database):
+    bad = (400, {}, b"Code: 469. DB::Exception: Constraint `c` is violated")
+    with FaultProxy(server.port) as proxy:
+        node = make_forebay(merge(FAST, merge(sink_of(server.dsn(database, proxy.port)), {"batch": {"max_age": "5m"}})))
+        # 4 rows: refused; the first two: refused; the first: refused. The others pass.
+        proxy.faults = [bad, bad, bad]
+        node.writer().send_v1([Series({"__name__": "mixed", "n": str(n)}, [Sample(float(n), 1000)]) for n in range(4)])
+        node.admin().post("/-/flush?timeout=10s")
+        wait_for("three rows", lambda: server.tables(database) == ["Mixed"]
+                 and server.number(f"SELECT count() FROM {database}.Mixed") == 3)
+        kept = wait_for("the bad row", lambda: list(node.data.glob("dlq/*/rejected.clickhouse.csv")))
+        lines = kept[0].read_text().splitlines()
+        assert len(lines) == 2 and lines[0] == "Timestamp:datetime,SeriesId:long,Labels:dynamic,Value:real"
+        assert "Constraint `c` is violated" in (kept[0].parent / "rejected.clickhouse.json").read_text()
+        values = {row["Value"] for row in server.rows(f"SELECT Value FROM {database}.Mixed")}
+        assert values | {float(lines[1].rsplit(",", 1)[1])} == {0.0, 1.0, 2.0, 3.0}
+        assert node.metric("forebay_upload_rejected_rows_total") == 1
+        check(node)
+
+
+def drain(node, timeout=60):
+    wait_for("everything to be uploaded", lambda: node.admin().post("/-/flush?timeout=5s").status == 200
+             and not node.metric("forebay_conservation_rows", state="pending"), timeout)
+
+
+def test_a_server_that_is_killed_in_mid_insert_leaves_each_row_once(make_forebay, tmp_path, database):
+    with ClickHouse(tmp_path / "server").start() as own:
+        node = make_forebay(merge(FAST, sink_of(own.dsn(database), insert_max_rows=20)))
+        account = Account()
+        account.oracle = ServerOracle(own, database)
+        with Senders(node, account, count=2, seed=5, tables=3, profile=PROMETHEUS):
+            for _ in range(3):
+                account.wait_acknowledged(400, 20)
+                own.kill9()
+                account.wait_acknowledged(100, 20)
+                own.start()
+        drain(node)
+        print(account.verify(node))
+        check(node)
+
+
+def test_a_node_that_is_killed_while_it_uploads_leaves_each_row_once(make_forebay, server, database):
+    node = make_forebay(merge(FAST, sink_of(server.dsn(database), insert_max_rows=20)))
+    account = Account()
+    account.oracle = ServerOracle(server, database)
+    with Senders(node, account, count=2, seed=6, tables=3, profile=PROMETHEUS):
+        for round_ in range(8):
+            account.wait_acknowledged(150, 20)
+            time.sleep(0.05 * (round_ % 4))
+            node.kill9()
+            node.start()
+    drain(node)
+    print(account.verify(node))
+
+
+def test_two_servers_each_get_every_batch_though_one_is_away(make_forebay, server, database, tmp_path):
+    with ClickHouse(tmp_path / "second").start() as second:
+        config = merge(FAST, {"databases": [{"name": "Metrics", "sinks": [
+            {"name": "one", "clickhouse": {"dsn": server.dsn(database)}},
+            {"name": "two", "clickhouse": {"dsn": second.dsn(database), "compression": "zstd"}}]}]})
+        node = make_forebay(config)
+        second.stop()
+        node.writer().send_v1([Series({"__name__": "both"}, [Sample(1.0, 1)])])
+        wait_for("the first", lambda: server.tables(database) == ["Both"])
+        second.start()
+        wait_for("the second", lambda: second.tables(database) == ["Both"]
+                 and second.number(f"SELECT count() FROM {database}.Both") == 1)
+        assert server.number(f"SELECT count() FROM {database}.Both") == 1
+
+
+def test_one_table_for_all_metrics(make_forebay, server, database):
+    node = make_forebay(merge(FAST, sink_of(server.dsn(database), samples_table="metrics_samples")))
+    node.writer().send_v1([Series({"__name__": "cpu_a"}, [Sample(1.0, 1)]), Series({"__name__": "cpu_b"}, [Sample(2.0, 1)])])
+    node.flush()
+    assert server.tables(database) == ["metrics_samples"]
+    assert server.rows(f"SELECT Metric, Value FROM {database}.metrics_samples ORDER BY Metric") == [
+        {"Metric": "CpuA", "Value": 1}, {"Metric": "CpuB", "Value": 2}]
