@@ -70,8 +70,7 @@ Status DeadLetters::KeepRejected(const wal::BatchManifest& manifest, const std::
   reason.Append(fmt::format(",\"rows\":{}}}\n", rejected.rows));
   const std::string base = io::JoinPath(directory, "rejected." + sink);
   FOREBAY_RETURN_IF_ERROR(io::WriteFileDurably(fs_, base + ".json", reason.view()));
-  const std::string header = manifest.header_line.empty() ? "" : manifest.header_line + "\n";
-  return io::WriteFileDurably(fs_, base + ".csv", header + rejected.text);
+  return io::WriteFileDurably(fs_, base + ".csv", rejected.header + rejected.text);
 }
 
 Status DeadLetters::Take(const wal::BatchManifest& manifest, std::span<wal::SegmentLease> leases,

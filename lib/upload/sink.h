@@ -39,6 +39,7 @@ struct BatchHeader {
 // Rows that a sink refuses for what is in them, while it takes the others of the batch.
 struct RejectedRows {
   uint64_t rows = 0;
+  std::string header;  // the columns with their types and the line's end; empty: not known
   std::string text;    // as CSV, each with its line's end
   std::string reason;  // of the first
 

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kMul0 = 0xc3a5c85c97cb3127;
 constexpr uint64_t kMul1 = 0xb492b66fbe98f273;
 constexpr uint64_t kMul2 = 0x9ae16a3b2f90404f;
-constexpr uint64_t kMul3 = 0xc949c7defebe6f57;
+constexpr uint64_t kMul3 = 0xc949d7c7509e6557;
 constexpr uint64_t kMulPair = 0x9ddfea08eb382d69;
 
 uint64_t Load64(const char* at) {

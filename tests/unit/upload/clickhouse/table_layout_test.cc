@@ -91,8 +91,8 @@ TEST_CASE("clickhouse table: a type that does not fit is for good, a missing col
 }
 
 TEST_CASE("clickhouse table: versions") {
-  CHECK(ParseServerVersion("18.16.1\n").value() == ServerVersion{18, 16});
-  CHECK(ParseServerVersion("24.8.4.13") > ServerVersion{24, 7});
+  CHECK((ParseServerVersion("18.16.1\n").value() == ServerVersion{18, 16}));
+  CHECK((ParseServerVersion("24.8.4.13").value() > ServerVersion{24, 7}));
   CHECK_FALSE(ParseServerVersion("Ok.").ok());
 }
 
