@@ -55,7 +55,7 @@ def test_every_field_is_read_back_as_it_was_sent(make_forebay, server, database)
     for number, (label, value) in enumerate(itertools.product(labels, values)):
         full = {"__name__": "odd_values", "n": str(number), **label}
         series.append(Series(full, [Sample(value, moment) for moment in times]))
-        raw = value.value if isinstance(value, Bits) else value
+        raw = value.bits if isinstance(value, Bits) else value
         for moment in times:
             key = (series_id(full) % (1 << 64), moment)
             sent[key] = ({k: v for k, v in full.items() if k != "__name__"},
@@ -181,10 +181,10 @@ def drain(node, timeout=60):
 
 def test_a_server_that_is_killed_in_mid_insert_leaves_each_row_once(make_forebay, tmp_path, database):
     with ClickHouse(tmp_path / "server").start() as own:
-        node = make_forebay(merge(FAST, sink_of(own.dsn(database), insert_max_rows=20)))
+        node = make_forebay(merge(FAST, sink_of(own.dsn(database), insert_max_rows=200)))
         account = Account()
         account.oracle = ServerOracle(own, database)
-        with Senders(node, account, count=2, seed=5, tables=3, profile=PROMETHEUS):
+        with Senders(node, account, count=2, seed=5, tables=3, profile=PROMETHEUS, pause=0.02):
             for _ in range(3):
                 account.wait_acknowledged(400, 20)
                 own.kill9()
@@ -199,7 +199,7 @@ def test_a_node_that_is_killed_while_it_uploads_leaves_each_row_once(make_foreba
     node = make_forebay(merge(FAST, sink_of(server.dsn(database), insert_max_rows=20)))
     account = Account()
     account.oracle = ServerOracle(server, database)
-    with Senders(node, account, count=2, seed=6, tables=3, profile=PROMETHEUS):
+    with Senders(node, account, count=2, seed=6, tables=3, profile=PROMETHEUS, pause=0.01):
         for round_ in range(8):
             account.wait_acknowledged(150, 20)
             time.sleep(0.05 * (round_ % 4))
