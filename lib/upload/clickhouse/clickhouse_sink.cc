@@ -19,7 +19,7 @@ std::string KeyOf(const TableTarget& target) {
 }
 
 // No statement of ours is refused because of a row: an operator or time mends it.
-Error Retryable(const ServerAnswer& answer, std::string_view context) {
+Error WaitingError(const ServerAnswer& answer, std::string_view context) {
   return answer.ToError(context).WithRetryable(true);
 }
 
@@ -66,10 +66,10 @@ Status ClickHouseSink::CreateTable(ClickHouseSession& session, const TableLayout
   if (made.server_error && made.server_error->code == kUnknownDatabase) {
     const ServerAnswer database =
         session.Query("CREATE DATABASE IF NOT EXISTS " + QuoteName(layout.database));
-    if (!database.ok()) return Retryable(database, "create database " + layout.database);
+    if (!database.ok()) return WaitingError(database, "create database " + layout.database);
     made = session.Query(*sql);
   }
-  if (!made.ok()) return Retryable(made, "create table " + layout.table);
+  if (!made.ok()) return WaitingError(made, "create table " + layout.table);
   LogInfo("table created",
           {{"sink", name_}, {"database", layout.database}, {"table", layout.table}});
   return OkStatus();
@@ -86,7 +86,7 @@ Result<std::vector<ServerColumn>> ClickHouseSink::Describe(ClickHouseSession& se
     FOREBAY_RETURN_IF_ERROR(CreateTable(session, layout, target));
     answer = session.Query(sql);
   }
-  if (!answer.ok()) return Retryable(answer, "describe table " + layout.table);
+  if (!answer.ok()) return WaitingError(answer, "describe table " + layout.table);
   return ParseDescription(answer.body);
 }
 
@@ -98,7 +98,7 @@ Result<std::shared_ptr<const ClickHouseSink::Table>> ClickHouseSink::PrepareTabl
         fmt::format("rows of table {} have no schema, so they have no columns", target.table));
   }
   const ServerAnswer answer = session.Query("SELECT version()");
-  if (!answer.ok()) return Retryable(answer, "select version");
+  if (!answer.ok()) return WaitingError(answer, "select version");
   auto version = ParseServerVersion(answer.body);
   if (!version.ok()) return std::move(version.error()).WithRetryable(true);
   auto table = std::make_shared<Table>(Table{LayoutOf(target, *version), {}});
@@ -110,7 +110,7 @@ Result<std::shared_ptr<const ClickHouseSink::Table>> ClickHouseSink::PrepareTabl
     FOREBAY_ASSIGN_OR_RETURN(there, Describe(session, layout, target));
     // Another worker may have added them in between: then all is well.
     if (!altered.ok() && layout.AddColumnsStatement(*target.schema, there)) {
-      return Retryable(altered, "add columns to table " + layout.table);
+      return WaitingError(altered, "add columns to table " + layout.table);
     }
     LogInfo("columns added", {{"sink", name_}, {"table", layout.table}, {"statement", *sql}});
   }
