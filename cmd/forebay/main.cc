@@ -3,6 +3,7 @@
 
 #include "cluster_command.h"
 #include "config_command.h"
+#include "dlq_command.h"
 #include "load_command.h"
 #include "serve_command.h"
 #include "version_command.h"
@@ -16,6 +17,7 @@ int main(int argc, char** argv) {
   forebay::cmd::AddConfigCommand(app, exit_code);
   forebay::cmd::AddClusterCommand(app, exit_code);
   forebay::cmd::AddWalCommand(app, exit_code);
+  forebay::cmd::AddDlqCommand(app, exit_code);
   forebay::cmd::AddLoadCommand(app, exit_code);
   forebay::cmd::AddVersionCommand(app, exit_code);
   CLI11_PARSE(app, argc, argv);

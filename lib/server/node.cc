@@ -12,6 +12,7 @@
 #include "config/reload.h"
 #include "io/file_system.h"
 #include "table/schema.h"
+#include "upload/dead_letters.h"
 #include "upload/sink_set.h"
 
 namespace forebay::server {
@@ -102,6 +103,7 @@ Status Node::OpenStorage() {
   quarantine_ = std::make_unique<wal::Quarantine>(
       *storage_fs_, io::JoinPath(directory, "quarantine"), config.storage.quarantine_max.value);
   FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
+  FOREBAY_RETURN_IF_ERROR(ReplayDeadLetters(directory));
   disk_auditor_ = std::make_unique<DiskAuditor>(*disk_account_, *quarantine_,
                                                 config.storage.audit_interval, registry_);
   FOREBAY_ASSIGN_OR_RETURN(
@@ -129,6 +131,18 @@ Status Node::OpenStorage() {
   return {};
 }
 
+// Before anything looks at the segments: each belongs to a manifest by then.
+Status Node::ReplayDeadLetters(const std::string& directory) {
+  const std::string batches = io::JoinPath(directory, "batches");
+  const std::string segments = io::JoinPath(directory, "segments");
+  manifests_ = std::make_unique<wal::ManifestStore>(*storage_fs_, batches, *quarantine_,
+                                                    disk_reserve_.get());
+  FOREBAY_RETURN_IF_ERROR(storage_fs_->CreateDirectories(batches));
+  FOREBAY_RETURN_IF_ERROR(storage_fs_->CreateDirectories(segments));
+  return upload::ReplayDeadLetters(*storage_fs_, io::JoinPath(directory, "dlq"), segments,
+                                   *manifests_);
+}
+
 std::string Node::HeaderLineOf(const wal::SegmentName& name) const {
   const auto table = tables_->Find(wal::SegmentKey(name));
   if (!table) return {};
@@ -139,10 +153,9 @@ std::string Node::HeaderLineOf(const wal::SegmentName& name) const {
 
 Status Node::OpenUploads() {
   const config::Config& config = options_.config;
-  manifests_ = std::make_unique<wal::ManifestStore>(
-      *storage_fs_, io::JoinPath(config.storage.dir, "batches"), *quarantine_, disk_reserve_.get());
   queue_ = std::make_unique<wal::BatchQueue>(clock_, wal::BatchQueue::Limits{});
-  FOREBAY_ASSIGN_OR_RETURN(auto sinks, upload::SinkSet::Create(config.databases, {fs_, clock_, registry_}));
+  FOREBAY_ASSIGN_OR_RETURN(auto sinks,
+                           upload::SinkSet::Create(config.databases, {fs_, clock_, registry_}));
   batch::BatcherOptions options;
   options.batch = config.batch;
   options.oldest_share_percent = config.upload.oldest_share_percent;

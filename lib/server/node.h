@@ -147,6 +147,7 @@ class Node {
   Status OpenIntake();
   Status StartCluster();
   void StopCluster(MonotonicTime deadline);
+  Status ReplayDeadLetters(const std::string& directory);
   // node_drain.cc
   void OpenDrain();
   bool DrainsOnStop() const;

@@ -94,17 +94,37 @@ def test_the_schema_grows_and_a_table_that_was_dropped_is_made_again(make_foreba
     assert server.rows(f"SELECT Value, Host FROM {database}.Grown") == [{"Value": 3, "Host": "h3"}]
 
 
-def test_a_column_of_another_type_sends_the_batch_to_the_dead_letters(make_forebay, server, database):
+def test_a_column_of_another_type_sends_the_batch_to_the_dead_letters_until_it_is_replayed(make_forebay, server, database):
     server.query(f"CREATE DATABASE {database}")
     server.query(f"CREATE TABLE {database}.Odd (Timestamp Int64, SeriesId UInt64, Labels String, Value String) "
                  f"ENGINE = MergeTree() ORDER BY SeriesId")
-    node = make_forebay(merge(FAST, sink_of(server.dsn(database))))
+    node = make_forebay(FAST)
+    node.config["databases"][0]["sinks"].append({"clickhouse": {"dsn": server.dsn(database)}})
+    node.restart()
     node.writer().send_v1([Series({"__name__": "odd"}, [Sample(1.0, 1)]), Series({"__name__": "even"}, [Sample(2.0, 1)])])
     node.admin().post("/-/flush")
     wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
     reason = json.loads(next(node.data.glob("dlq/*/reason.json")).read_text())
-    assert "column Value of table Odd is String, which real does not fit" in reason["sinks"][0]["note"]
+    assert "column Value of table Odd is String, which real does not fit" in reason["sinks"][1]["note"]
     assert server.number(f"SELECT count() FROM {database}.Even") == 1
+    check(node)
+
+    listed = json.loads(node.run("dlq", "ls", "--json", "--dir", node.data).stdout)
+    assert [(one["table"], one["rows"], one["segments"]) for one in listed] == [("Odd", 1, 1)]
+    assert "does not fit" in node.run("dlq", "ls", "--dir", node.data).stdout
+    assert "reason.json" in node.run("dlq", "show", listed[0]["batch"], "--dir", node.data).stdout
+    refused = node.run("dlq", "drop", "--all", "--dir", node.data)
+    assert refused.returncode == 1 and "--yes" in refused.stderr
+    server.query(f"DROP TABLE {database}.Odd")
+    replayed = node.run("dlq", "replay", "--all", "--dir", node.data)
+    assert replayed.returncode == 0, replayed.stderr
+    node.restart()
+    wait_for("the replayed row", lambda: "Odd" in server.tables(database)
+             and server.number(f"SELECT count() FROM {database}.Odd") == 1)
+    drain(node)
+    # The sink that had it did not get it again.
+    assert len(node.rows("Odd")) == 1
+    assert json.loads(node.run("dlq", "ls", "--json", "--dir", node.data).stdout) == []
     check(node)
 
 

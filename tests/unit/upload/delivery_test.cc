@@ -7,6 +7,7 @@
 #include "batch/batcher.h"
 #include "io/memory_file_system.h"
 #include "support/segments.h"
+#include "upload/dead_letters.h"
 #include "upload/file/file_sink.h"
 #include "upload/worker.h"
 
@@ -26,6 +27,8 @@ class FakeSink final : public Sink {
   struct Script {
     std::function<Status(const BatchHeader&)> answer;  // empty: OK
     std::function<void()> during;                      // runs inside Upload
+    RejectedRows rejected;                             // of each batch
+    std::vector<bool> maybe_there;                     // of each upload
     std::vector<std::string> delivered;                // ids, in order
     uint64_t uploads = 0;
     uint64_t prepares = 0;
@@ -48,11 +51,13 @@ class FakeSink final : public Sink {
     }
     MutexLock lock(script_->mutex);
     ++script_->uploads;
+    script_->maybe_there.push_back(header.maybe_there);
     if (script_->answer) FOREBAY_RETURN_IF_ERROR(script_->answer(header));
     script_->delivered.push_back(header.id);
     Receipt receipt;
     receipt.text = "fake";
-    receipt.rows = reader.stats().rows;
+    receipt.rejected = script_->rejected;
+    receipt.rows = reader.stats().rows - receipt.rejected.rows;
     return receipt;
   }
 
@@ -617,6 +622,126 @@ TEST_CASE_METHOD(Fixture, "delivery: rows count as uploaded once every sink has 
   }
   CHECK(rows().pending() == 0);
   CHECK(rows().in() == rows().out());
+}
+
+// One run of the daemon, as far as dead letters go.
+void ReplayAndWork(io::MemoryFileSystem& fs, const Clock& clock, SinkSet sinks) {
+  {
+    wal::Quarantine quarantine(fs, "quarantine");
+    if (!quarantine.Open().ok()) return;
+    wal::ManifestStore manifests(fs, "batches", quarantine);
+    if (!ReplayDeadLetters(fs, "dlq", "segments", manifests).ok()) return;
+  }
+  Process process(fs, clock, std::move(sinks));
+  if (process.Load().ok()) process.Work(clock, wal::BatchReason::kFlush);
+}
+
+TEST_CASE("dead letters: a replay goes once to the sink that refused, whatever breaks it off") {
+  uint64_t crashes = 0;
+  for (uint64_t n = 1; n < 1000; ++n) {
+    io::MemoryFileSystem fs;
+    MakeSegments(fs);
+    ManualClock clock{UnixMillis{1'793'577'700'000}};
+    auto good = std::make_shared<FakeSink::Script>();
+    auto strict = std::make_shared<FakeSink::Script>();
+    const auto sinks = [&] { return Fakes({{"good", good}, {"strict", strict}}); };
+    strict->answer = Refuse;
+    ReplayAndWork(fs, clock, sinks());
+    REQUIRE(good->delivered.size() == 2);
+    REQUIRE(FilesBelow(fs, "dlq", ".wal").size() == 3);
+    for (const auto& [path, text] : FilesBelow(fs, "dlq", "reason.json")) {
+      const std::string marker = path.substr(0, path.rfind('/')) + "/replay";
+      REQUIRE(io::WriteFileDurably(fs, marker, "").ok());
+    }
+    strict->answer = nullptr;
+    const uint64_t before = fs.OperationCount();
+    {
+      io::Fault fault;
+      fault.first = n;
+      fault.count = io::Fault::kForever;
+      fs.AddFault(fault);
+      ReplayAndWork(fs, clock, sinks());
+    }
+    const bool crashed = fs.OperationCount() - before >= n;
+    io::CrashOptions crash;
+    crash.seed = n;
+    crash.keep_probability = static_cast<double>(n % 3) / 2;
+    fs.Crash(crash);
+    ReplayAndWork(fs, clock, sinks());
+    // By id: the sink knows those that it has.
+    CHECK(std::set<std::string>(strict->delivered.begin(), strict->delivered.end()).size() == 2);
+    CHECK(good->delivered.size() == 2);
+    REQUIRE(FilesBelow(fs, "dlq", "").empty());
+    REQUIRE(fs.List("segments")->empty());
+    REQUIRE(fs.List("batches")->empty());
+    if (!crashed) {
+      CHECK(crashes > 20);
+      return;
+    }
+    ++crashes;
+  }
+  FAIL("the run does not end");
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "delivery: rows that a sink rejects alone are kept, the others are there") {
+  auto script = std::make_shared<FakeSink::Script>();
+  script->rejected.header = "Timestamp:datetime,Value:real\n";
+  script->rejected.Add("1970-01-01T00:00:00.001Z,1", "no such \"day\"");
+  Process process(fs, clock, Fakes({{"a", script}}));
+  REQUIRE(process.Load().ok());
+  process.Work(clock, wal::BatchReason::kFlush);
+  fs.Crash(kLoseAll);
+  CHECK(fs.List("segments")->empty());
+  const auto kept = FilesBelow(fs, "dlq", "rejected.a.csv");
+  REQUIRE(kept.size() == 2);
+  CHECK(kept.begin()->second == "Timestamp:datetime,Value:real\n1970-01-01T00:00:00.001Z,1\n");
+  const auto reasons = FilesBelow(fs, "dlq", "rejected.a.json");
+  REQUIRE(reasons.size() == 2);
+  CHECK(reasons.begin()->second.find("\"reason\":\"no such \\\"day\\\"\",\"rows\":1}") !=
+        std::string::npos);
+  const auto rows = process.store.rows().Snapshot().at("Metrics");
+  CHECK(rows.uploaded == 4);
+  CHECK(rows.dead_lettered == 2);
+  CHECK(rows.in() == rows.out());
+  const std::string metrics = process.registry.Expose();
+  CHECK(metrics.find("forebay_upload_rejected_rows_total 2") != std::string::npos);
+  CHECK(metrics.find("forebay_upload_row_mismatch_total 0") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "delivery: a sink is told when an earlier try may have left something") {
+  auto script = std::make_shared<FakeSink::Script>();
+  script->answer = Down;
+  const auto sinks = [&] { return Fakes({{"a", script}}); };
+  {
+    // Segments that are older than the process may have been tried by another one.
+    Process process(fs, clock, sinks());
+    REQUIRE(process.Load().ok());
+    process.Work(clock, wal::BatchReason::kFlush);
+    CHECK(script->maybe_there.at(0));
+  }
+  io::MemoryFileSystem young;
+  ManualClock early{UnixMillis{1'793'577'500'000}};
+  script->maybe_there.clear();
+  {
+    Process process(young, early, sinks());
+    MakeSegments(young);
+    REQUIRE(process.Load().ok());
+    process.Work(early, wal::BatchReason::kFlush);
+    REQUIRE_FALSE(script->maybe_there.empty());
+    CHECK_FALSE(script->maybe_there.at(0));
+    early.Advance(minutes(10));
+    script->maybe_there.clear();
+    process.Work(early, wal::BatchReason::kFlush);
+    REQUIRE_FALSE(script->maybe_there.empty());
+    CHECK(script->maybe_there.at(0));
+  }
+  script->maybe_there.clear();
+  Process next(young, early, sinks());
+  REQUIRE(next.Load().ok());
+  next.Work(early, wal::BatchReason::kFlush);
+  REQUIRE_FALSE(script->maybe_there.empty());
+  CHECK(script->maybe_there.at(0));
 }
 
 TEST_CASE_METHOD(Fixture,
