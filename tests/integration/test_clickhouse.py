@@ -174,6 +174,19 @@ def test_whatever_happens_to_an_insert_each_row_is_there_once(make_forebay, serv
         secret_free(node)
 
 
+def test_a_server_that_asks_to_be_left_alone_is(make_forebay, server, database):
+    with FaultProxy(server.port) as proxy:
+        node = make_forebay(merge(FAST, sink_of(server.dsn(database, proxy.port))))
+        proxy.faults = [(429, {"Retry-After": "2"}, b"later")]
+        node.writer().send_v1([Series({"__name__": "patient"}, [Sample(1.0, 1)])])
+        wait_for("the refusal", lambda: proxy.inserts == 1)
+        refused = time.monotonic()
+        wait_for("the row", lambda: "Patient" in server.tables(database)
+                 and server.number(f"SELECT count() FROM {database}.Patient") == 1)
+        assert time.monotonic() - refused > 1.8
+        assert proxy.inserts == 2
+
+
 def test_rows_that_the_server_names_as_bad_stand_alone_in_the_dead_letters(make_forebay, server, database):
     bad = (400, {}, b"Code: 469. DB::Exception: Constraint `c` is violated")
     with FaultProxy(server.port) as proxy:

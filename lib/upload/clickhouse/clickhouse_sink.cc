@@ -25,20 +25,30 @@ Error WaitingError(const ServerAnswer& answer, std::string_view context) {
 
 }  // namespace
 
-Result<std::unique_ptr<ClickHouseSink>> ClickHouseSink::Create(
-    std::string name, const config::ClickHouseSink& config) {
+Result<std::unique_ptr<ClickHouseSink>> ClickHouseSink::Create(std::string name,
+                                                               const config::ClickHouseSink& config,
+                                                               const Clock& clock) {
   FOREBAY_ASSIGN_OR_RETURN(ClickHouseDsn dsn, ParseClickHouseDsn(config.dsn));
   if (dsn.mapped) {
     LogWarn("the sink's dsn names ClickHouse's native protocol; its HTTP interface is used",
             {{"sink", name}, {"url", dsn.base_url}});
   }
   return std::unique_ptr<ClickHouseSink>(
-      new ClickHouseSink(std::move(name), config, std::move(dsn)));
+      new ClickHouseSink(std::move(name), config, std::move(dsn), clock));
 }
 
 ClickHouseSink::ClickHouseSink(std::string name, const config::ClickHouseSink& config,
-                               ClickHouseDsn dsn)
-    : name_(std::move(name)), config_(config), dsn_(std::move(dsn)) {}
+                               ClickHouseDsn dsn, const Clock& clock)
+    : name_(std::move(name)), config_(config), dsn_(std::move(dsn)), clock_(clock) {}
+
+Status ClickHouseSink::CheckWanted() const {
+  MutexLock lock(mutex_);
+  const auto left = not_before_ - clock_.Monotonic();
+  if (not_before_ == MonotonicTime::min() || left <= MonotonicTime::duration::zero()) return {};
+  return Error(ErrorCode::kResourceExhausted,
+               fmt::format("the server asked to be left alone for {} ms more",
+                           std::chrono::duration_cast<std::chrono::milliseconds>(left).count()));
+}
 
 TableLayout ClickHouseSink::LayoutOf(const TableTarget& target, ServerVersion version) const {
   const std::string& table = config_.samples_table.empty() ? target.table : config_.samples_table;
@@ -52,6 +62,7 @@ std::shared_ptr<const ClickHouseSink::Table> ClickHouseSink::Find(const TableTar
 }
 
 Status ClickHouseSink::Prepare(const TableTarget& target) {
+  FOREBAY_RETURN_IF_ERROR(CheckWanted());
   FOREBAY_ASSIGN_OR_RETURN(const auto session,
                            ClickHouseSession::Open(config_, dsn_, std::stop_token()));
   const auto table = PrepareTable(*session, target);
@@ -128,6 +139,7 @@ Result<std::shared_ptr<const ClickHouseSink::Table>> ClickHouseSink::PrepareTabl
 }
 
 Result<Receipt> ClickHouseSink::Upload(const BatchHeader& header, BatchReader& reader) {
+  FOREBAY_RETURN_IF_ERROR(CheckWanted());
   FOREBAY_ASSIGN_OR_RETURN(const auto session,
                            ClickHouseSession::Open(config_, dsn_, reader.stop()));
   auto table = Find(header.target);
@@ -136,7 +148,12 @@ Result<Receipt> ClickHouseSink::Upload(const BatchHeader& header, BatchReader& r
   }
   Delivery delivery(config_, dsn_, header, *session, table,
                     [&] { return PrepareTable(*session, header.target); });
-  return delivery.Run(reader);
+  auto receipt = delivery.Run(reader);
+  if (!receipt.ok() && delivery.retry_after()) {
+    MutexLock lock(mutex_);
+    not_before_ = clock_.Monotonic() + *delivery.retry_after();
+  }
+  return receipt;
 }
 
 }  // namespace forebay::upload
