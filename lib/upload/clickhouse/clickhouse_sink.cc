@@ -43,8 +43,9 @@ ClickHouseSink::ClickHouseSink(std::string name, const config::ClickHouseSink& c
 
 Status ClickHouseSink::CheckWanted() const {
   MutexLock lock(mutex_);
-  const auto left = not_before_ - clock_.Monotonic();
-  if (not_before_ == MonotonicTime::min() || left <= MonotonicTime::duration::zero()) return {};
+  const MonotonicTime now = clock_.Monotonic();
+  if (not_before_ <= now) return {};
+  const auto left = not_before_ - now;
   return Error(ErrorCode::kResourceExhausted,
                fmt::format("the server asked to be left alone for {} ms more",
                            std::chrono::duration_cast<std::chrono::milliseconds>(left).count()));
