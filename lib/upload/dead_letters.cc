@@ -3,15 +3,19 @@
 
 #include <fmt/core.h>
 
+#include <charconv>
 #include <utility>
 
 #include "base/byte_buffer.h"
 #include "base/log.h"
 #include "table/json_text.h"
 #include "wal/dead_letter_files.h"
+#include "wal/flake_id.h"
 
 namespace forebay::upload {
 namespace {
+
+constexpr size_t kFlakeDigits = 16;
 
 void AppendField(std::string_view key, std::string_view value, ByteBuffer& out) {
   if (out.view().back() != '{') out.push_back(',');
@@ -115,6 +119,25 @@ std::string ReasonJson(const wal::BatchManifest& manifest, UnixMillis now) {
   }
   out.Append("]}\n");
   return std::string(out.view());
+}
+
+DeadLetterTotals DeadLetters::Totals() const {
+  DeadLetterTotals totals;
+  const auto letters = fs_.List(directory_);
+  if (!letters.ok()) return totals;
+  for (const io::DirectoryEntry& letter : *letters) {
+    if (!letter.is_directory || !wal::IsBatchId(letter.name)) continue;
+    ++totals.batches;
+    uint64_t first_segment = 0;
+    // The id begins with that of the batch's first segment.
+    std::from_chars(letter.name.data(), letter.name.data() + kFlakeDigits, first_segment, 16);
+    const UnixMillis made = wal::MillisOf(first_segment);
+    if (!totals.oldest || made < *totals.oldest) totals.oldest = made;
+    const auto files = fs_.List(PathOf(letter.name));
+    if (!files.ok()) continue;
+    for (const io::DirectoryEntry& file : *files) totals.bytes += file.size;
+  }
+  return totals;
 }
 
 Status DeadLetters::KeepRejected(const wal::BatchManifest& manifest, const std::string& sink,

@@ -4,6 +4,8 @@
 // (docs/format/batches.md) and reason.json. Nothing is ever deleted from there by the daemon.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -15,6 +17,13 @@
 #include "wal/segment_store.h"
 
 namespace forebay::upload {
+
+// What lies there, for the metrics.
+struct DeadLetterTotals {
+  uint64_t batches = 0;              // with a directory; rows that were rejected alone count too
+  uint64_t bytes = 0;                // of their files
+  std::optional<UnixMillis> oldest;  // when the first segment of the oldest was made
+};
 
 // Threads: any, one at a time per batch.
 class DeadLetters {
@@ -31,6 +40,10 @@ class DeadLetters {
   // reason. Those of an earlier try are replaced. Durable: when it returns OK.
   Status KeepRejected(const wal::BatchManifest& manifest, const std::string& sink,
                       const RejectedRows& rejected, UnixMillis now);
+
+  // Reads the directories: people remove letters beside the daemon. What cannot be read is left
+  // out.
+  DeadLetterTotals Totals() const;
 
   std::string PathOf(const std::string& batch_id) const;
 

@@ -79,6 +79,21 @@ UploadPool::UploadPool(const config::Upload& config, const std::string& dead_let
   quarantine_bytes_ = registry.AddCallback(
       "forebay_quarantine_bytes", "Bytes in the quarantine directory.", metrics::MetricType::kGauge,
       [&quarantine = parts_.quarantine] { return static_cast<double>(quarantine.bytes()); });
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    dead_letter_gauges_.push_back(
+        registry.AddCallback(name, help, metrics::MetricType::kGauge,
+                             [this, value] { return value(dead_letters_.Totals()); }));
+  };
+  gauge("forebay_dead_letter_batches", "Batches with dead letters, rows alone included.",
+        [](const DeadLetterTotals& totals) { return static_cast<double>(totals.batches); });
+  gauge("forebay_dead_letter_bytes", "Bytes of the dead letters' files.",
+        [](const DeadLetterTotals& totals) { return static_cast<double>(totals.bytes); });
+  gauge("forebay_dead_letter_oldest_age_seconds",
+        "Age of the oldest batch among the dead letters; 0: there is none.",
+        [&clock = parts_.clock](const DeadLetterTotals& totals) {
+          if (!totals.oldest) return 0.0;
+          return static_cast<double>(clock.Now().value - totals.oldest->value) / 1000;
+        });
   for (const SinkSet::Entry& entry : sinks_.entries()) {
     auto target = std::make_unique<Target>(entry.database, *entry.sink, parts_.clock, config_,
                                            sinks_.entries().size() == 1);

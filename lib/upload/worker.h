@@ -106,6 +106,7 @@ class UploadPool {
   metrics::Counter* nans_;
   metrics::Counter* infinities_;
   metrics::Registry::Callback quarantine_bytes_;
+  std::vector<metrics::Registry::Callback> dead_letter_gauges_;
   const UnixMillis started_;  // no earlier process knew segments that are younger
   std::stop_source stop_;     // of running uploads
   Mutex mutex_;

@@ -361,8 +361,12 @@ TEST_CASE_METHOD(Fixture,
   CHECK(wal::ParseManifest(manifests.begin()->second)->failed());
   CHECK(fs.List("segments")->empty());
   CHECK(fs.List("batches")->empty());
-  CHECK(process.registry.Expose().find("forebay_upload_dead_letter_batches_total 1") !=
-        std::string::npos);
+  const std::string metrics = process.registry.Expose();
+  CHECK(metrics.find("forebay_upload_dead_letter_batches_total 1") != std::string::npos);
+  CHECK(metrics.find("forebay_dead_letter_batches 1") != std::string::npos);
+  // The clock stands 100 s after the first segment.
+  CHECK(metrics.find("forebay_dead_letter_oldest_age_seconds 100") != std::string::npos);
+  CHECK(metrics.find("forebay_dead_letter_bytes 0") == std::string::npos);
 }
 
 TEST_CASE_METHOD(
