@@ -24,7 +24,7 @@ constexpr std::string_view kMetadataService =
     "http://169.254.169.254/metadata/identity/oauth2/token";
 constexpr std::string_view kStorageResource = "https://storage.azure.com";
 constexpr milliseconds kFetchWait{120'000};  // for another caller's fetch
-constexpr milliseconds kRefreshRetry{30'000};
+constexpr milliseconds kTokenRefreshRetry{30'000};
 constexpr size_t kMaxSecretBytes = 64 << 10;
 
 std::string TrimmedText(std::string text) {
@@ -140,7 +140,7 @@ Result<std::string> TokenSource::For(const std::string& resource, const std::str
   }
   const MonotonicTime now = network_.clock.Monotonic();
   if (!token.text.empty() && now < token.expiry) {
-    token.refresh = now + kRefreshRetry;
+    token.refresh = now + kTokenRefreshRetry;
     return token.text;
   }
   return fetched.error().WithContext("token");
