@@ -34,8 +34,8 @@ def run(options, folder):
             report = json.loads(subprocess.run([str(word) for word in command], check=True, capture_output=True).stdout)
             with node.admin(600) as client:
                 assert client.post("/-/flush?upload=false").status == 200
-            # What is left is uploaded by a process that did nothing else.
-            node.restart(timeout=120)
+            # Uploaded by a process that did nothing else; a stop in good order would upload first.
+            node.restart(kill=True, timeout=120)
             before, small = cpu_seconds(node.pid), peak_rss(node.pid)
             with node.admin(3600) as client:
                 answer = client.post("/-/flush?timeout=1h")
