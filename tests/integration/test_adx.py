@@ -4,14 +4,19 @@ Every test ends with the stand-in's own checks: headers, tokens, sizes, mappings
 """
 import collections
 import contextlib
+import gzip
 import http.client
 import json
+import os
+import random
 import re
 import threading
 import time
 
 import azurite
 import pytest
+from authority import Authority
+from conservation import check
 from forebay_harness import Forebay, Sample, Series, metric_sum, proper_case, wait_for
 from kusto_fake import KustoFake
 from kusto_fixtures import make_kusto, storage  # noqa: F401
@@ -37,6 +42,7 @@ def start(make_forebay, tmp_path):
 
 
 def send(node, values, metric="kept_total"):
+    """A sample of each number."""
     samples = [Sample(float(v), 1_700_000_000_000 + v) for v in values]
     response = node.writer().send_v1([Series({"__name__": metric, "host": "a,\"b'\\"}, samples)])
     assert response.status == 204, response.text
@@ -102,6 +108,28 @@ def test_containers_are_used_evenly(make_kusto, start):
 
 # Each: (place, fault). One batch must be there once, whatever the fault.
 FAULTS = {
+    "token for an unknown client": ("token", dict(status=400, body=b'{"error":"invalid_client"}')),
+    "token that is not JSON": ("token", dict(status=200, body=b"<html>")),
+    "token slow": ("token", dict(action="stall", body="2")),
+    "cluster redirects": ("mgmt", dict(status=302, headers={"Location": "https://kusto.example.com/"})),
+    "cluster 403": ("mgmt", dict(status=403)),
+    "cluster 401 often": ("mgmt", dict(status=401, times=5)),
+    "configuration 429 with a wish": ("configuration", dict(status=429, headers={"Retry-After": "1"})),
+    "configuration drips": ("configuration", dict(action="drip")),
+    "configuration 502 empty": ("configuration", dict(status=502)),
+    "queued 504 with JSON": ("queued", dict(status=504, body=json.dumps({"error": {
+        "code": "Timeout", "@permanent": False}}).encode())),
+    "queued 500 packed": ("queued", dict(status=500, body=gzip.compress(b"broken"), headers={"Content-Encoding": "gzip"})),
+    "queued head without a body": ("queued", dict(action="half")),
+    "queued then closed": ("queued", dict(action="hangup", times=2)),
+    "status then closed": ("status", dict(action="hangup", times=2)),
+    "status 429": ("status", dict(status=429, headers={"Retry-After": "0"}, times=2)),
+    "status of an unknown kind": ("status", dict(status=200, times=2, body=json.dumps({
+        "status": {}, "details": [{"sourceId": "x", "status": "Musing"}]}).encode())),
+    "status stalls": ("status", dict(action="stall", body="2")),
+    "storage 500": ("storage.put", dict(status=500, times=3)),
+    "storage is slow": ("storage.put", dict(action="stall", body="2")),
+    "storage redirects": ("storage.put", dict(status=307, headers={"Location": "https://blob.example.com/"})),
     "token refused once": ("token", dict(status=500)),
     "token throttled": ("token", dict(status=429, headers={"Retry-After": "0"})),
     "metadata broken": ("metadata", dict(status=500)),
@@ -170,6 +198,208 @@ def test_every_row_is_there_once_in_spite_of(faulty, name):
     assert_no_secrets(node, kusto)
 
 
+@pytest.mark.parametrize("role", ["engine", "dm", "login", "storage"])
+def test_every_row_is_there_once_though_nobody_listens_for_a_time_at(faulty, role):
+    node, kusto = faulty
+    node.restart()
+    with kusto.away(role):
+        send(node, range(50), metric=f"away_{role}")
+        failures = node.metric("forebay_upload_retries_total")
+        with node.admin(60) as client:
+            client.post("/-/flush?timeout=1s")
+        wait_for("a failed try", lambda: node.metric("forebay_upload_retries_total") > failures)
+    deliver(node)
+    assert values(kusto, proper_case(f"away_{role}")) == list(range(50))
+
+
+def one_bad(kusto, bad):
+    """A signature for each container, a bad one for the first."""
+    good = kusto.signature
+    return lambda name: bad(name) if name == kusto.containers[0] else good(name)
+
+
+BAD_CONTAINERS = {
+    "expired": lambda storage: lambda name: storage.container_signature(name, "rwl", seconds=-60),
+    "read-only": lambda storage: lambda name: storage.container_signature(name, "r"),
+    "forged": lambda storage: lambda name: storage.container_signature(name, "rwl")[:-6] + "AAA%3D",
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CONTAINERS)
+def test_a_container_that_takes_nothing_is_passed_over(make_kusto, start, storage, kind):  # noqa: F811
+    kusto = make_kusto(auth=False)
+    kusto.signature = one_bad(kusto, BAD_CONTAINERS[kind](storage))
+    node = start(kusto)
+    for i in range(4):
+        send(node, [i])
+        deliver(node)
+    assert values(kusto) == list(range(4))
+    assert set(kusto.used) == set(kusto.containers[1:])
+    assert_no_secrets(node, kusto)
+
+
+def test_a_container_that_is_not_there_is_passed_over(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    kusto.containers[1:1] = ["not-there"]
+    node = start(kusto)
+    for i in range(4):
+        send(node, [i])
+        deliver(node)
+    assert values(kusto) == list(range(4))
+    assert "not-there" not in kusto.used
+
+
+def test_containers_that_were_expired_are_fetched_anew(make_kusto, start, storage):  # noqa: F811
+    kusto = make_kusto(auth=False)
+    good = kusto.signature
+    kusto.signature = lambda name: storage.container_signature(name, "rwl", seconds=3)
+    node = start(kusto)
+    send(node, [0])
+    deliver(node)
+    kusto.signature = good
+    time.sleep(3)
+    send(node, [1])
+    deliver(node)
+    assert values(kusto) == [0, 1]
+    assert kusto.count("configuration") == 2 and kusto.count("storage.put", 403) == 0
+
+
+def test_other_containers_are_used_when_the_service_says_so(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    kusto.refresh = "00:00:01"
+    node = start(kusto)
+    send(node, [0])
+    deliver(node)
+    before, kusto.containers = kusto.containers, kusto.containers[:1]
+    time.sleep(1)
+    kusto.used.clear()
+    for i in range(1, 4):
+        send(node, [i])
+        deliver(node)
+    assert set(kusto.used) == {before[0]}
+    assert values(kusto) == list(range(4))
+
+
+CONFIGURATIONS = {
+    "no limit of blobs": lambda body: body["ingestionSettings"].pop("maxBlobsPerBatch"),
+    "limit of no blob": lambda body: body["ingestionSettings"].update(maxBlobsPerBatch=0),
+    "limit of one": lambda body: body["ingestionSettings"].update(maxBlobsPerBatch=1),
+    "no settings": lambda body: body.pop("ingestionSettings"),
+    "an odd interval": lambda body: body["containerSettings"].update(refreshInterval="soon"),
+    "a day": lambda body: body["containerSettings"].update(refreshInterval="1.00:00:00"),
+    "half a second": lambda body: body["containerSettings"].update(refreshInterval="00:00:30.5"),
+    "nulls": lambda body: body["containerSettings"].update(lakeFolders=None, preferredUploadMethod=None),
+}
+
+
+def test_odd_configurations_are_understood(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    node = start(kusto)
+    for number, edit in enumerate(CONFIGURATIONS.values()):
+        kusto.edit_configuration = lambda body, edit=edit: (edit(body), body)[1]
+        node.restart()
+        send(node, [number])
+        deliver(node)
+        assert values(kusto) == list(range(number + 1)), list(CONFIGURATIONS)[number]
+
+
+@pytest.mark.parametrize("preferred, containers, used", [("Storage", 0, "lake"), ("Lake", 2, "lake"), ("Storage", 2, "storage")])
+def test_rows_go_to_a_lake_when_the_service_wants_it(make_kusto, start, preferred, containers, used):
+    kusto = make_kusto(containers=containers)
+    kusto.lakes, kusto.preferred = ["work space"], preferred
+    kusto.inject(f"{used}.put", status=503)
+    node = start(kusto)
+    send(node, range(50))
+    deliver(node)
+    assert values(kusto) == list(range(50))
+    assert (kusto.count("lake.patch") > 0) == (used == "lake")
+    assert (kusto.count("storage.put") > 0) == (used == "storage")
+    assert_no_secrets(node, kusto)
+
+
+@pytest.mark.parametrize("fault", [dict(status=400, body=json.dumps({"error": {
+    "code": "BadRequest_InvalidBlob", "@permanent": True}}).encode()), dict(status=413)])
+def test_a_batch_that_is_refused_when_it_is_announced_is_a_dead_letter(make_kusto, start, fault):
+    kusto = make_kusto(auth=False)
+    kusto.inject("queued", **fault)
+    node = start(kusto)
+    send(node, range(20))
+    deliver(node)
+    wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
+    assert str(fault["status"]) in next((node.data / "dlq").rglob("reason.json")).read_text()
+    check(node)
+
+
+def test_an_operation_that_never_ends_is_sent_again_and_is_there_once(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    kusto.polls = 10**9
+    node = start(kusto, status_timeout="1s")
+    send(node, range(20))
+    with node.admin(60) as client:
+        client.post("/-/flush?timeout=1s")
+    wait_for("the second announcement", lambda: kusto.count("queued") >= 2)
+    kusto.polls = 1
+    deliver(node)
+    assert values(kusto) == list(range(20))
+    assert node.metric("forebay_upload_batches_total", outcome="already_there") == 1
+
+
+def test_names_with_odd_characters_reach_the_cluster_as_they_are(make_kusto, start):
+    name = "odd db#1?%/ü'\\"
+    kusto = make_kusto(databases=(name,))
+    node = start(kusto, database=name)
+    send(node, range(20))
+    deliver(node)
+    assert len(kusto.rows(name, "KeptTotal")) == 20
+    streaming = make_kusto(databases=(name,), auth=False)
+    node = start(streaming, database=name, delivery="lowest_latency")
+    send(node, range(20))
+    deliver(node)
+    assert {row.path for row in streaming.rows(name, "KeptTotal")} == {"streamed"}
+
+
+def test_everything_goes_over_tls_and_a_foreign_certificate_gets_nothing(make_kusto, start, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    kusto = make_kusto(authority=authority)
+    node = start(kusto, auth={"secret_file": str(tmp_path / "secret")}, ca_file=str(Authority(tmp_path / "other").file))
+    send(node, range(20))
+    with node.admin(60) as client:
+        client.post("/-/flush?timeout=1s")
+    wait_for("a failed try", lambda: node.metric("forebay_upload_retries_total") > 0)
+    assert kusto.requests == []
+    assert "certificate" in json.dumps(node.status())
+    node.config["databases"][0]["sinks"][0]["adx"]["ca_file"] = str(authority.file)
+    node.restart()
+    deliver(node)
+    assert values(kusto) == list(range(20))
+    assert_no_secrets(node, kusto)
+
+
+def test_every_row_is_there_once_in_a_mix_of_all_faults(make_kusto, start):
+    """FOREBAY_TEST_ADX_MIX: batches. FOREBAY_TEST_SEED repeats a run."""
+    seed = int(os.environ.get("FOREBAY_TEST_SEED", random.randrange(1 << 30)))
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    kusto = make_kusto()
+    node = start(kusto, request_timeout="1s", status_timeout="3s")
+    batches = int(os.environ.get("FOREBAY_TEST_ADX_MIX", "12"))
+    for i in range(batches):
+        for place, fault in chance.sample(list(FAULTS.values()), 3):
+            kusto.inject(place, **{**fault, "after": chance.randrange(2)})
+        send(node, range(20 * i, 20 * i + 20), metric=f"mixed_{i % 3}")
+        with node.admin(60) as client:
+            client.post("/-/flush?timeout=1s")
+    with kusto.lock:
+        kusto.faults.clear()
+    deliver(node)
+    rows = sorted(n for i in range(3) for n in values(kusto, f"Mixed{i}"))
+    assert rows == list(range(20 * batches))
+    assert node.metric("forebay_upload_dead_letter_batches_total") == 0
+    check(node)
+    assert_no_secrets(node, kusto)
+    assert node.terminate(20) == 0
+
+
 @pytest.mark.parametrize("spelling", ["yaml", "docs", "counters"])
 def test_either_spelling_of_the_status_is_understood(make_kusto, start, spelling):
     kusto = make_kusto(auth=False)
@@ -220,7 +450,6 @@ def test_a_table_with_columns_of_other_types_is_drift(make_kusto, start):
 def test_blocks_of_4_mib_in_parallel_make_one_blob(make_kusto, start):
     kusto = make_kusto(auth=False)
     node = start(kusto, {"http": {"max_body": "64MiB", "max_decoded_body": "256MiB"}}, compression_level=0)
-    import random
     generator = random.Random(7)
     series = [Series({"__name__": "big_total", "pod": f"{generator.getrandbits(900):x}"},
                      [Sample(float(i), 1_700_000_000_000 + i)]) for i in range(30000)]
@@ -254,6 +483,8 @@ STREAMING = {  # name: (fault, requests that stream, kind)
     "too large": (dict(status=413), 1, "too_large"),
     "not there": (dict(status=404), 1, "not_there"),
     "broken": (dict(status=503, times=3), 3, "broken"),
+    "refused in the body": (dict(status=200, body=json.dumps({"error": {
+        "code": "General_InternalServerError", "@permanent": False}}).encode(), times=3), 3, "broken"),
     # libcurl itself repeats a request on a connection that it had before: more resets than tries.
     "no answer": (dict(action="reset", times=100), 3, "no_answer"),
 }

@@ -1,13 +1,13 @@
 """Three nodes give each other's tables to their owners: no row is lost or there twice, whatever is killed on the way."""
 import os
 import shutil
-import subprocess
 import time
 
 import conservation
 import failpoints
 import pytest
 from accounting import PROMETHEUS, Senders
+from authority import Authority
 from cluster import Cluster, Load, stop_for
 from forebay_harness import wait_for
 
@@ -26,18 +26,11 @@ def check_conservation(cluster):
 
 def issue(folder):
     """A new authority and a certificate of it, as the nodes' files in `folder`."""
-    fresh = folder / "fresh"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    (fresh / "san").write_text("subjectAltName=DNS:forebay.test\n")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    for command in (["req", "-x509", *key, "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"],
-                    ["req", *key, "-subj", "/CN=node", "-keyout", "tls.key", "-out", "tls.csr"],
-                    ["x509", "-req", "-in", "tls.csr", "-days", "2", "-CA", "ca.crt", "-CAkey", "ca.key",
-                     "-CAcreateserial", "-extfile", "san", "-out", "tls.crt"]):
-        subprocess.run(["openssl", *command], cwd=fresh, check=True, capture_output=True)
-    for name in ("ca.crt", "tls.crt", "tls.key"):
-        os.replace(fresh / name, folder / name)
+    authority = Authority(folder / "fresh")
+    certificate, key = authority.issue("node", "DNS:forebay.test")
+    for file, name in ((authority.file, "ca.crt"), (certificate, "tls.crt"), (key, "tls.key")):
+        os.replace(file, folder / name)
+    shutil.rmtree(authority.folder)
 
 
 def test_certificates_are_read_again_when_they_change(make_forebay, tmp_path):

@@ -9,38 +9,15 @@ import resource
 import socket
 import ssl
 import struct
-import subprocess
 import time
 
 import pytest
+from authority import Authority
 from forebay_harness import (CONTENT_TYPE_V1, Sample, Series, encode_v1, snappy, snappy_literals, wait_for)
 from remote_write import varint
 
 BODY = snappy(encode_v1([Series({"__name__": "up"}, [Sample(1.0, 1000)])]))
 HEADERS = {"Content-Type": CONTENT_TYPE_V1, "Content-Encoding": "snappy"}
-
-
-class Authority:
-    """Certificates made by the openssl program."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        self.file = folder / "ca.crt"
-        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                     "-keyout", "ca.key", "-out", "ca.crt", "-subj", f"/CN={folder.name}")
-
-    def openssl(self, *arguments):
-        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
-
-    def issue(self, name):
-        """(certificate file, key file) for 127.0.0.1, subject `name`."""
-        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key",
-                     "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (self.folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
-        self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-                     "-days", "2", "-extfile", "san", "-out", f"{name}.crt")
-        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
 
 
 @pytest.fixture(scope="module")

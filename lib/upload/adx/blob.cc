@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "config/print.h"
 #include "upload/adx/names.h"
+#include "upload/gzip.h"
 
 namespace forebay::upload::adx {
 namespace {
@@ -42,8 +43,13 @@ std::string BlobUrl(std::string_view container, std::string_view name, std::stri
 }
 
 std::string BlobName(const std::string& id, const Source& source) {
-  // The service unpacks by the end of the name, so it says gzip exactly when the bytes are.
-  return fmt::format("{}_{}{}", id, source.format, source.gzip ? ".gz" : "");
+  constexpr std::string_view kEnds[] = {"", ".gz", ".zip"};
+  return fmt::format("{}_{}{}", id, source.format, kEnds[static_cast<size_t>(source.compression)]);
+}
+
+Compression CompressionOfName(std::string_view path) {
+  if (path.ends_with(".gz") || path.ends_with(".gzip")) return Compression::kGzip;
+  return path.ends_with(".zip") ? Compression::kZip : Compression::kNone;
 }
 
 }  // namespace
@@ -309,12 +315,26 @@ Result<Blob> BlobUploader::Upload(const Source& source, const std::stop_token& s
   return *error;
 }
 
-Result<Source> FileSource(const std::string& path, std::string format, bool gzip,
-                          uint64_t raw_size) {
-  if (!std::ifstream(path, std::ios::binary)) {
-    return Error(ErrorCode::kNotFound, fmt::format("{} cannot be read", path));
-  }
+Result<Source> FileSource(const std::string& path, std::string format,
+                          std::optional<uint64_t> raw_size) {
+  std::ifstream opened(path, std::ios::binary | std::ios::ate);
+  if (!opened) return Error(ErrorCode::kNotFound, fmt::format("{} cannot be read", path));
+  const auto bytes = static_cast<uint64_t>(opened.tellg());
+  char magic[2] = {};
+  opened.seekg(0);
+  opened.read(magic, sizeof magic);
   Source source;
+  source.compression = CompressionOfName(path);
+  const bool is_gzip = std::string_view(magic, sizeof magic) == "\x1f\x8b";
+  if (is_gzip != (source.compression == Compression::kGzip)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: its name says {}gzip, its bytes say otherwise", path,
+                             is_gzip ? "not " : ""));
+  }
+  if (source.compression != Compression::kNone && !raw_size) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: the size before compression must be given", path));
+  }
   source.produce = [path](const Consumer& consumer) -> Status {
     std::ifstream file(path, std::ios::binary);
     std::string piece(256 << 10, '\0');
@@ -326,18 +346,40 @@ Result<Source> FileSource(const std::string& path, std::string format, bool gzip
     if (!file.eof()) return Error(ErrorCode::kIo, fmt::format("{} cannot be read", path));
     return OkStatus();
   };
-  source.raw_size = [raw_size] { return raw_size; };
+  source.raw_size = [size = raw_size.value_or(bytes)] { return size; };
   source.format = std::move(format);
-  source.gzip = gzip;
   return source;
 }
 
-Source TextSource(std::string bytes, std::string format, bool gzip, uint64_t raw_size) {
+Source TextSource(std::string bytes, std::string format) {
   Source source;
-  source.produce = [text = std::move(bytes)](const Consumer& consumer) { return consumer(text); };
-  source.raw_size = [raw_size] { return raw_size; };
+  source.raw_size = [size = bytes.size()] { return size; };
+  source.produce = [text = std::move(bytes)](const Consumer& consumer) {
+    return text.empty() ? OkStatus() : consumer(text);
+  };
   source.format = std::move(format);
-  source.gzip = gzip;
+  source.compression = Compression::kNone;
+  return source;
+}
+
+Source Compressed(Source source, int level) {
+  for (const char* packed : {"avro", "apacheavro", "parquet", "orc"}) {
+    if (source.format == packed) return source;
+  }
+  if (source.compression != Compression::kNone) return source;
+  source.compression = Compression::kGzip;
+  const auto raw = std::make_shared<uint64_t>(0);
+  source.raw_size = [raw] { return *raw; };
+  source.produce = [raw, level, produce = std::move(source.produce)](const Consumer& consumer) {
+    GzipWriter gzip(level, consumer);
+    *raw = 0;
+    Status status = produce([&](std::string_view bytes) {
+      *raw += bytes.size();
+      return gzip.Write(bytes);
+    });
+    // Nothing stays nothing, which is refused before it is sent.
+    return status.ok() && *raw > 0 ? gzip.Finish() : status;
+  };
   return source;
 }
 

@@ -29,6 +29,8 @@ inline constexpr size_t kMaxBlocks = 50'000;
 
 using Consumer = std::function<Status(std::string_view)>;
 
+enum class Compression { kNone, kGzip, kZip };
+
 // What is to be sent.
 struct Source {
   // Gives all bytes to the consumer, from the first one on at every call; the consumer's error is
@@ -37,13 +39,21 @@ struct Source {
   // After produce: bytes before compression.
   std::function<uint64_t()> raw_size;
   std::string format = "csv";
-  bool gzip = true;  // the bytes are gzip: the name ends in .gz
+  // Of the bytes that are produced; the service unpacks by the end of the blob's name, which says
+  // the same.
+  Compression compression = Compression::kGzip;
 };
 
-// Bytes that lie in a file or in memory, as they are. Errors of File: kNotFound, kIo.
-Result<Source> FileSource(const std::string& path, std::string format, bool gzip,
-                          uint64_t raw_size);
-Source TextSource(std::string bytes, std::string format, bool gzip, uint64_t raw_size);
+// Bytes that lie in a file or in memory, as they are. The file's name says how they are compressed
+// (.gz, .gzip, .zip); raw_size must be given when they are. Errors of File: kNotFound, kIo;
+// kInvalidArgument: no raw_size, or bytes that are gzip under another name, or the reverse.
+Result<Source> FileSource(const std::string& path, std::string format,
+                          std::optional<uint64_t> raw_size = std::nullopt);
+Source TextSource(std::string bytes, std::string format);
+// The same bytes as gzip, compressed anew whenever they are produced, so that no size needs memory.
+// Sources that are compressed, and formats that are by themselves (Avro, Parquet, ORC), stay as
+// they are.
+Source Compressed(Source source, int level = 1);
 
 // A blob that the service can read.
 struct Blob {

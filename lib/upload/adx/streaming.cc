@@ -26,6 +26,19 @@ std::string StreamingPath(const StreamingBody& body) {
   return path;
 }
 
+// An error in the body of a success is one.
+Reply CallStreaming(const RestClient& engine, const RestRequest& request) {
+  Reply reply = engine.Call(request);
+  if (reply.ok() && reply.body.find("\"error\"") != std::string::npos) {
+    Fault fault = FaultOf(http::ClientResponse{reply.status, {}, reply.body}, UnixMillis{});
+    if (!fault.code.empty() || fault.permanent) {
+      fault.status = fault.permanent.value_or(false) ? 400 : 500;
+      reply.fault = std::move(fault);
+    }
+  }
+  return reply;
+}
+
 }  // namespace
 
 std::string_view Name(StreamingFault fault) {
@@ -115,7 +128,7 @@ Reply Stream(const RestClient& engine, const StreamingBody& body, std::stop_toke
   request.content_type = "application/octet-stream";
   if (body.gzip) request.content_encoding = "gzip";
   request.stop = std::move(stop);
-  return engine.Call(request);
+  return CallStreaming(engine, request);
 }
 
 Reply StreamBlob(const RestClient& engine, const StreamingBody& body, const std::string& blob_url,
@@ -126,7 +139,7 @@ Reply StreamBlob(const RestClient& engine, const StreamingBody& body, const std:
   request.path = StreamingPath(body) + "&sourceKind=uri";
   request.body = json;
   request.stop = std::move(stop);
-  return engine.Call(request);
+  return CallStreaming(engine, request);
 }
 
 ManagedStreaming::ManagedStreaming(const RestClient& engine, const Network& network,

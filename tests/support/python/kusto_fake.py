@@ -9,6 +9,7 @@ check() fails when there is any.
         kusto.rows("Metrics", "Cpu")
 """
 import collections
+import contextlib
 import csv
 import datetime
 import gzip
@@ -53,7 +54,9 @@ class Fault:
     def __init__(self, place, times=1, after=0, status=None, body=None, headers=None, action=None, match=None):
         self.place, self.times, self.after = place, times, after
         self.status, self.body, self.headers = status, body, headers or {}
-        self.action, self.match = action, match  # action: reset, lost (done, then reset), stall, slow
+        # action: reset; lost (done, then reset); stall (never answered); half (a head and no body); drip (done, a byte of
+        # the answer every second); hangup (done, then closed without a word)
+        self.action, self.match = action, match
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -88,6 +91,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def answer_badly(self, action, status, body):
+        """Announces a body of which nothing comes, or a byte a second."""
+        body = json.dumps(body).encode() + b" "
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.flush()
+        for byte in body[:20] if action == "drip" else b"":
+            time.sleep(1)
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+        if action == "half":
+            time.sleep(3)
+        self.reset()
+
     def reset(self):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.close_connection = True
@@ -99,10 +117,21 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, kusto, role):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, kusto, role, port=0):
+        super().__init__(("127.0.0.1", port), Handler)
         self.kusto, self.role = kusto, role
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        if kusto.authority:
+            # The handshake is the business of the connection's own thread.
+            self.socket = kusto.authority.server_context(role).wrap_socket(self.socket, server_side=True,
+                                                                           do_handshake_on_connect=False)
+        self.url = f"http{'s' if kusto.authority else ''}://127.0.0.1:{self.server_port}"
+
+    def listen(self):
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def end(self):
+        self.shutdown()
+        self.server_close()
 
     def serve(self, request):
         self.kusto.serve(self.role, request)
@@ -114,8 +143,10 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class KustoFake:
-    def __init__(self, storage, databases=("Metrics",), containers=3, auth=True, streaming=True, rest=True, emulator=False):
-        self.storage = storage
+    def __init__(self, storage, databases=("Metrics",), containers=3, auth=True, streaming=True, rest=True, emulator=False,
+                 authority=None):
+        """authority: everything but the storage's queues speaks TLS, with certificates of it."""
+        self.storage, self.authority = storage, authority
         self.databases = set(databases)
         self.auth, self.streaming, self.rest, self.emulator = auth, streaming, rest, emulator
         self.lock, self.ingesting = threading.RLock(), threading.Lock()
@@ -129,6 +160,9 @@ class KustoFake:
         self.status_spelling = "yaml"
         self.tokens, self.token_life, self.request_ids = {}, 3600, set()
         self.refresh, self.max_blobs = "01:00:00", 20
+        self.preferred, self.edit_configuration = "Storage", lambda body: body
+        # Folders of a lake, and the files in them: path: (bytes so far, whether it was flushed).
+        self.lakes, self.lake_files = [], {}
         self.containers = [f"cont-{i}" for i in range(containers)]
         self.used = collections.Counter()  # containers
         self.queues = ["queue-0", "queue-1"]
@@ -149,13 +183,12 @@ class KustoFake:
             for name in self.queues:
                 self.storage.make_queue(name)
         for server in self.servers.values():
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            server.listen()
         return self
 
     def __exit__(self, *_):
         for server in self.servers.values():
-            server.shutdown()
-            server.server_close()
+            server.end()
 
     # ---- what tests do
 
@@ -168,6 +201,15 @@ class KustoFake:
     def inject(self, place, **fault):
         with self.lock:
             self.faults.append(Fault(place, **fault))
+
+    @contextlib.contextmanager
+    def away(self, role):
+        """Within this, nobody listens there."""
+        port = self.servers[role].server_port
+        self.servers[role].end()
+        yield
+        self.servers[role] = Server(self, role, port)
+        self.servers[role].listen()
 
     def rows(self, database, table):
         with self.lock:
@@ -214,13 +256,17 @@ class KustoFake:
                 status, body, headers = act()
             except Refused as refused:
                 status, body, headers = refused.status, refused.body, {"x-ms-activity-id": str(uuid.uuid4())}
-            if fault and fault.action == "slow":
-                time.sleep(float(fault.body or 1))
+            if fault and fault.action in ("half", "drip"):
+                with self.lock:
+                    self.request_ids.discard(request.headers.get("x-ms-client-request-id"))
+                request.answer_badly(fault.action, status, body)
             if fault and fault.action == "lost":
                 with self.lock:  # A client's library may repeat a request that got no answer as it was.
                     self.request_ids.discard(request.headers.get("x-ms-client-request-id"))
                 request.reset()
             request.answer(status, body, headers)
+            if fault and fault.action == "hangup":
+                request.close_connection = True
         finally:
             with self.lock:
                 self.requests.append((time.monotonic(), place, status))
@@ -240,6 +286,8 @@ class KustoFake:
     def route(self, role, request, parts, url):
         query = urllib.parse.parse_qs(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
         method, head = request.command, parts[:3]
+        if role == "storage" and parts[0] == "lake":
+            return f"lake.{method.lower()}", lambda: self.lake(request, url.path, query)
         if role == "storage":
             return f"storage.{method.lower()}", lambda: self.forward(request)
         if role == "login":
@@ -418,12 +466,13 @@ class KustoFake:
     # ---- queued
 
     def configuration(self):
-        return 200, {"containerSettings": {
+        return 200, self.edit_configuration({"containerSettings": {
             "containers": [{"path": f"{self.storage_url}/{azurite.ACCOUNT}/{name}?{self.signature(name)}"}
                            for name in self.containers],
-            "lakeFolders": [], "refreshInterval": self.refresh, "preferredUploadMethod": "Storage"},
+            "lakeFolders": [{"path": f"{self.storage_url}/lake/{name}"} for name in self.lakes],
+            "refreshInterval": self.refresh, "preferredUploadMethod": self.preferred},
             "ingestionSettings": {"maxBlobsPerBatch": self.max_blobs, "maxDataSize": 6442450944,
-                                  "preferredIngestionMethod": "Rest"}, "somethingNew": 1}, {}
+                                  "preferredIngestionMethod": "Rest"}, "somethingNew": 1}), {}
 
     def queued(self, request, database, table):
         body = json.loads(request.body)
@@ -474,8 +523,7 @@ class KustoFake:
         """None, or why it failed."""
         path = url.split("?")[0]
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                stored = answer.read()
+            stored = self.download(url)
         except OSError as error:
             return {"errorCode": "Download_Forbidden", "failureStatus": "Permanent", "details": str(error)}
         if self.only_count:
@@ -494,6 +542,19 @@ class KustoFake:
         with self.ingesting:  # one after the other: the tags decide
             return self.take_rows(database, table, raw, properties.get("ingestionMappingReference"),
                                   properties.get("tags", []), properties.get("ingestIfNotExists", []), "queued")
+
+    def download(self, url):
+        """By the very URL. Files of the lake are the cluster's to read, once they are flushed."""
+        path = urllib.parse.urlsplit(url).path
+        if path.startswith("/lake/"):
+            with self.lock:
+                data, whole = self.lake_files.get(path, (b"", False))
+            if not whole:
+                raise OSError(f"{path} is not there")
+            return bytes(data)
+        context = self.authority.client_context() if self.authority else None
+        with urllib.request.urlopen(url, timeout=60, context=context) as answer:
+            return answer.read()
 
     def count_rows(self, database, table, path, stored, raw_size, properties):
         unpack, size, rows = zlib.decompressobj(31), 0, 0
@@ -621,6 +682,36 @@ class KustoFake:
         return self.result(["ExtentId"], [["x"]])
 
     # ---- storage
+
+    def lake(self, request, path, query):
+        """Files are made empty, grow at any places, and are there when they are flushed at their length."""
+        if request.headers.get("x-ms-version") is None:
+            self.problem("lake: no x-ms-version")
+        token = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        if token is None or token["until"] < time.time():
+            return 401, {}, {}
+        if token["resource"] != "https://storage.azure.com":
+            self.problem(f"lake: a token for {token['resource']}")
+        if not any(path.startswith(f"/lake/{urllib.parse.quote(folder)}/") for folder in self.lakes):
+            return 404, {}, {"x-ms-error-code": "PathNotFound"}
+        with self.lock:
+            if request.command == "PUT" and query == {"resource": ["file"]} and not request.body:
+                self.lake_files[path] = (bytearray(), False)
+                return 201, b"", {}
+            data, whole = self.lake_files.get(path, (None, False))
+            if data is None or whole or request.command != "PATCH":
+                return 404, {}, {"x-ms-error-code": "PathNotFound"}
+            at = int(query["position"][0])
+            if query["action"] == ["append"]:
+                if len(data) < at + len(request.body):
+                    data.extend(bytes(at + len(request.body) - len(data)))
+                data[at:at + len(request.body)] = request.body
+                return 202, b"", {}
+            if query["action"] != ["flush"] or at != len(data):
+                return 400, {}, {"x-ms-error-code": "InvalidFlushPosition"}
+            self.lake_files[path] = (data, True)
+            self.used[path.split("/")[2]] += 1
+            return 200, b"", {}
 
     def forward(self, request):
         if "Authorization" in request.headers:

@@ -113,17 +113,26 @@ class Filler {
   // One kind of those that were all filled.
   void MendSink(Sink& sink, size_t number) {
     sink.name = "s" + std::to_string(number);
-    if (Number(0, 1) == 0) {
-      sink.adx.reset();
-      sink.file->root += std::to_string(number);
-      return;
-    }
-    sink.file.reset();
-    AdxSink& adx = *sink.adx;
+    const auto kind = Number(0, 2);
+    if (kind == 0) sink.file->root += std::to_string(number);
+    if (kind == 1) MendAdx(*sink.adx);
+    if (kind == 2) MendClickHouse(*sink.clickhouse);
+    if (kind != 0) sink.file.reset();
+    if (kind != 1) sink.adx.reset();
+    if (kind != 2) sink.clickhouse.reset();
+  }
+
+  static void MendAdx(AdxSink& adx) {
     adx.endpoint = "https://cluster";
     adx.ingest_endpoint = adx.auth.authority = adx.auth.identity_endpoint = "";
     adx.auth.token_file += "x";
     adx.status_timeout = std::max(adx.status_timeout, adx.status_interval);
+  }
+
+  static void MendClickHouse(ClickHouseSink& clickhouse) {
+    clickhouse.dsn = "https://u@server:8443/db?max_threads=2";
+    clickhouse.key_file = clickhouse.cert_file.empty() ? "" : "key.pem";
+    clickhouse.samples_table = "all_samples";
   }
 
   static void MendTenant(TenantLimits& limits) {

@@ -2,10 +2,14 @@
 #include <fmt/core.h>
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "adx_script.h"
+#include "support/segments.h"
 #include "upload/adx/blob.h"
 #include "upload/adx/ingest_configuration.h"
 #include "upload/adx/management.h"
@@ -450,11 +454,85 @@ TEST_CASE("adx blob: a lake folder takes a file, appends at their places, and a 
   });
   std::string bytes;
   for (int i = 0; i < 250; ++i) bytes += static_cast<char>('a' + i % 26);
-  const auto blob = uploader.Upload(TextSource(bytes, "csv", true, 5), {});
+  const auto blob = uploader.Upload(TextSource(bytes, "csv"), {});
   REQUIRE(blob.ok());
   CHECK(file == bytes);
+  CHECK(blob->raw_size == 250);
   CHECK(order == std::vector<std::string>{"PUT resource=file", "PATCH action=flush&position=250"});
-  CHECK(blob->url == "https://l/ws/lh/Files/in/" + blob->source_id + "_csv.gz");
+  CHECK(blob->url == "https://l/ws/lh/Files/in/" + blob->source_id + "_csv");
+}
+
+// What gzip cannot make smaller, more of it than any buffer on the way.
+std::string Incompressible(size_t size) {
+  std::string bytes;
+  for (uint64_t state = 1; bytes.size() < size; state = state * 6364136223846793005U + 1442695U) {
+    bytes += static_cast<char>(state >> 56U);
+  }
+  return bytes;
+}
+
+TEST_CASE_METHOD(BlobFixture, "adx source: compressed on its way, again for another container") {
+  const std::string bytes = Incompressible(3U << 20);
+  BlobUploader large(cache, {}, network, {.parallel_blocks = 2, .block_bytes = 256U << 10});
+  bool refused = false;
+  fault = [&](const SentRequest& request) -> Result<http::ClientResponse> {
+    if (!refused && request.url.find("comp=blocklist") != std::string::npos) {
+      refused = true;
+      return http::ClientResponse{403, {}, ""};
+    }
+    return storage(request);
+  };
+  const auto blob = large.Upload(Compressed(TextSource(bytes, "csv"), 1), {});
+  REQUIRE(blob.ok());
+  CHECK(refused);
+  CHECK(blob->raw_size == bytes.size());
+  CHECK(blob->url.find("_csv.gz?") != std::string::npos);
+  REQUIRE(storage.blobs.size() == 1);
+  CHECK(forebay::testing::Gunzip(storage.blobs.begin()->second) == bytes);
+  CHECK(storage.blobs.begin()->second.size() == blob->stored_bytes);
+}
+
+TEST_CASE_METHOD(BlobFixture, "adx source: what is packed by itself, or empty, is not packed") {
+  const auto blob = uploader.Upload(Compressed(TextSource("PAR1", "parquet")), {});
+  REQUIRE(blob.ok());
+  CHECK(storage.blobs.begin()->second == "PAR1");
+  CHECK(blob->url.find("_parquet?") != std::string::npos);
+  const Source packed = Compressed(Compressed(TextSource("a", "csv")));
+  const auto once = uploader.Upload(packed, {});
+  REQUIRE(once.ok());
+  CHECK(once->raw_size == 1);
+  const auto nothing = uploader.Upload(Compressed(TextSource("", "csv")), {});
+  REQUIRE_FALSE(nothing.ok());
+  CHECK(nothing.error().code() == ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE_METHOD(BlobFixture, "adx source: the name of a file says how it is compressed") {
+  std::string folder = "/tmp/forebay-adx-XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const auto file = [&folder](const std::string& name, const std::string& bytes) {
+    std::string path = folder + "/" + name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  };
+  const auto plain = FileSource(file("a.csv", "1,2\n"), "csv");
+  REQUIRE(plain.ok());
+  CHECK(uploader.Upload(*plain, {})->raw_size == 4);
+  CHECK(storage.blobs.begin()->second == "1,2\n");
+
+  const std::string gzip("\x1f\x8b\x08", 3);
+  CHECK(FileSource(file("b.csv.gz", gzip), "csv").error().code() == ErrorCode::kInvalidArgument);
+  const auto packed = FileSource(file("b.csv.gz", gzip), "csv", 9);
+  REQUIRE(packed.ok());
+  const auto blob = uploader.Upload(*packed, {});
+  CHECK(blob->raw_size == 9);
+  CHECK(blob->url.find("_csv.gz?") != std::string::npos);
+
+  // Either would be ingested as nothing, and nobody would hear of it.
+  CHECK(FileSource(file("c.csv", gzip), "csv").error().code() == ErrorCode::kInvalidArgument);
+  CHECK(FileSource(file("d.csv.gz", "1,2\n"), "csv", 9).error().code() ==
+        ErrorCode::kInvalidArgument);
+  CHECK(FileSource(folder + "/none.csv", "csv").error().code() == ErrorCode::kNotFound);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("adx queued: the classic way is one message, in the next queue when one refuses") {

@@ -138,6 +138,16 @@ TEST_CASE_METHOD(StreamingFixture, "adx streaming: switched off, it is not asked
   CHECK_FALSE(strict.PrefersQueue("d", "t"));
 }
 
+TEST_CASE_METHOD(StreamingFixture, "adx streaming: an error in the body of a success is one") {
+  script.Push(200, R"({"error":{"code":"General_BadRequest","@permanent":true}})");
+  const StreamingEnd end = Send();
+  CHECK_FALSE(end.delivered);
+  CHECK_FALSE(end.queue);
+  CHECK(end.fault == StreamingFault::kBad);
+  script.Push(200, R"({"Tables":[{"Rows":[["no error at all"]]}]})");
+  CHECK(Send().delivered);
+}
+
 TEST_CASE_METHOD(StreamingFixture, "adx streaming: a blob is named, its bytes are not sent") {
   script.Push(200);
   StreamingBody body;
