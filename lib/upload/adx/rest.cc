@@ -55,7 +55,12 @@ ErrorCode CodeOfStatus(int status) {
 }  // namespace
 
 bool Fault::Transient() const {
-  if (status == 0) return transport != ErrorCode::kCancelled;
+  if (status == 0) {
+    // A certificate or token that is refused, a file of certificates that is not there: somebody
+    // has to mend it, so the next try is the batch's, not the call's.
+    return transport != ErrorCode::kCancelled && transport != ErrorCode::kUnauthenticated &&
+           transport != ErrorCode::kNotFound;
+  }
   if (permanent && !*permanent && status != 401 && status != 403) return true;
   return status == 408 || status == 429 || status >= 500;
 }

@@ -469,7 +469,7 @@ class KustoFake:
         return 200, self.edit_configuration({"containerSettings": {
             "containers": [{"path": f"{self.storage_url}/{azurite.ACCOUNT}/{name}?{self.signature(name)}"}
                            for name in self.containers],
-            "lakeFolders": [{"path": f"{self.storage_url}/lake/{name}"} for name in self.lakes],
+            "lakeFolders": [{"path": f"{self.storage_url}/lake/{urllib.parse.quote(name)}"} for name in self.lakes],
             "refreshInterval": self.refresh, "preferredUploadMethod": self.preferred},
             "ingestionSettings": {"maxBlobsPerBatch": self.max_blobs, "maxDataSize": 6442450944,
                                   "preferredIngestionMethod": "Rest"}, "somethingNew": 1}), {}
