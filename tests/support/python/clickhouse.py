@@ -10,9 +10,9 @@ import urllib.request
 from xml.sax.saxutils import escape
 
 from oracle import Oracle
-from processes import TOOLS, Process, free_port
+from processes import ROOT, Process, free_port, program
 
-LIBRARIES = [TOOLS.parent / "lib" / "x86_64-linux-gnu", TOOLS.parents[1] / "lib" / "x86_64-linux-gnu"]
+LIBRARIES = [ROOT / "build" / "tools" / folder / "lib" / "x86_64-linux-gnu" for folder in ("usr", "")]
 USER, PASSWORD = "writer", "p@ss:w/rd"
 
 
@@ -56,8 +56,7 @@ class ClickHouse(Process):
 <profiles><default></default><limited>{settings}</limited></profiles><quotas><default></default></quotas><users>
 <default><password></password>{networks.format("default")}</default>
 <{USER}><password>{escape(PASSWORD)}</password>{networks.format("limited")}</{USER}></users></yandex>""")
-        server = TOOLS.parent / "sbin" / "clickhouse-server"
-        self.spawn([server, f"--config-file={self.folder / 'config.xml'}"],
+        self.spawn([program("clickhouse-server"), f"--config-file={self.folder / 'config.xml'}"],
                    {"LD_LIBRARY_PATH": ":".join(map(str, LIBRARIES))})
         self.wait_ready(f"{self.url}/ping", timeout)
         return self
@@ -105,7 +104,11 @@ class ServerOracle(Oracle):
 
 
 def have_clickhouse():
-    return (TOOLS.parent / "sbin" / "clickhouse-server").exists() and os.uname().machine == "x86_64"
+    try:
+        program("clickhouse-server")
+    except FileNotFoundError:
+        return False
+    return os.uname().machine == "x86_64"
 
 
 class FaultProxy:
