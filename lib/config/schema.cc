@@ -336,6 +336,9 @@ const Field kClickHouseSinkFields[] = {
     Key<&ClickHouseSink::samples_table>("samples_table",
                                         "One table for all metrics, with a column `Metric`. "
                                         "Empty: a table for each metric."),
+    Key<&ClickHouseSink::logs_table>("logs_table",
+                                     "One table for all logs, for example `otel_logs`, with a "
+                                     "column `LogTable`. Empty: a table for each."),
     Key<&ClickHouseSink::timestamp_type>(
         "timestamp_type",
         "Type of timestamps: `datetime64` (ms), `datetime` (whole seconds: the rest is cut off), "
@@ -345,9 +348,10 @@ const Field kClickHouseSinkFields[] = {
                                  "Engine of new tables with its arguments, for example "
                                  "`ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/"
                                  "{table}', '{replica}')`."),
-    Key<&ClickHouseSink::order_by>("order_by",
-                                   "Sorting key of new tables. Empty: `(SeriesId, Timestamp)`, "
-                                   "in the one table `(Metric, SeriesId, Timestamp)`."),
+    Key<&ClickHouseSink::order_by>(
+        "order_by",
+        "Sorting key of new tables. Empty: `(SeriesId, Timestamp)`, "
+        "of what there is of them; in one table for all, its name column before them."),
     Key<&ClickHouseSink::partition_by>("partition_by", "Partitions of new tables, by Timestamp.",
                                        {.choices = kPartitions}),
     Key<&ClickHouseSink::ttl>("ttl", "Rows of new tables go when they are so old. 0: never."),

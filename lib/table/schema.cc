@@ -139,6 +139,23 @@ const Schema& DefaultMetricsSchema() {
   return schema;
 }
 
+const Schema& DefaultLogsSchema() {
+  static const Schema schema = [] {
+    Result<Schema> created = Schema::Create({{"Timestamp", ColumnType::kDatetime},
+                                             {"ObservedTimestamp", ColumnType::kDatetime},
+                                             {"TraceId", ColumnType::kString},
+                                             {"SpanId", ColumnType::kString},
+                                             {"SeverityText", ColumnType::kString},
+                                             {"SeverityNumber", ColumnType::kInt},
+                                             {"Body", ColumnType::kDynamic},
+                                             {"Resource", ColumnType::kDynamic},
+                                             {"Attributes", ColumnType::kDynamic}});
+    FOREBAY_CHECK(created.ok());
+    return *std::move(created);
+  }();
+  return schema;
+}
+
 MetricsLayout::MetricsLayout(Schema schema, std::vector<std::string> lift_names,
                              std::vector<std::string> drop_prefixes)
     : schema_(std::move(schema)),

@@ -80,6 +80,9 @@ inline constexpr size_t kMetricsColumns = 4;
 
 // Timestamp:datetime, SeriesId:long, Labels:dynamic, Value:real. hash_text() is 2cawzsrvl4mw4.
 const Schema& DefaultMetricsSchema();
+// Logs as adx-mon's collectors write them, whose segments name no schema: Timestamp and
+// ObservedTimestamp, TraceId, SpanId, SeverityText, SeverityNumber, Body, Resource, Attributes.
+const Schema& DefaultLogsSchema();
 
 // The labels of one series as the columns want them. Views into the labels given to Split.
 struct RowLabels {

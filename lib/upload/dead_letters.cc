@@ -78,7 +78,7 @@ Status ReplayDeadLetters(io::FileSystem& fs, const std::string& directory,
     FOREBAY_ASSIGN_OR_RETURN(const bool asked,
                              fs.Exists(io::JoinPath(at, std::string(wal::kReplayFile))));
     if (!asked) continue;
-    const Status replayed = ReplayOne(fs, at, segments, manifests);
+    Status replayed = ReplayOne(fs, at, segments, manifests);
     if (replayed.ok()) continue;
     if (replayed.error().code() != ErrorCode::kCorruption) return replayed;
     LogError("a dead letter cannot be replayed",

@@ -24,6 +24,9 @@ struct TableTarget {
   std::string database;
   std::string table;
   std::optional<table::Schema> schema;  // nothing: text rows of a table without a schema
+
+  // What such rows are: logs of adx-mon's collectors.
+  const table::Schema& columns() const { return schema ? *schema : table::DefaultLogsSchema(); }
 };
 
 struct BatchHeader {

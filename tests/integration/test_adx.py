@@ -20,6 +20,7 @@ from conservation import check
 from forebay_harness import Forebay, Sample, Series, metric_sum, proper_case, wait_for
 from kusto_fake import KustoFake
 from kusto_fixtures import make_kusto, storage  # noqa: F401
+from log_segments import LOG_FIELDS, log_row, log_segment, post_segment
 
 pytestmark = pytest.mark.skipif(not azurite.available(), reason="azurite is not there: ./dev setup")
 
@@ -526,6 +527,18 @@ def test_the_emulator_gets_commands(make_kusto, start):
     assert values(kusto) == list(range(50))
     assert {row.path for row in kusto.rows("Metrics", "KeptTotal")} == {"inline"}
     assert kusto.count("configuration") == 0
+
+
+def test_logs_of_collectors_have_their_columns_though_their_segments_name_none(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    node = start(kusto)
+    rows = [log_row(number, json.dumps(f"line {number}, with \"quotes\"")) for number in range(5)]
+    assert post_segment(node, "Metrics_App_2f24a73200006003.wal", log_segment(rows[:2], rows[2:])) == 202
+    deliver(node)
+    assert list(kusto.tables[("Metrics", "App")]) == LOG_FIELDS
+    found = sorted(kusto.rows("Metrics", "App"))
+    assert [row.values[5:7] for row in found] == [("13", json.dumps(f"line {n}, with \"quotes\"")) for n in range(5)]
+    check(node)
 
 
 @pytest.mark.parametrize("kind", ["token", "managed_identity", "workload_identity"])

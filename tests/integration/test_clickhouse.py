@@ -9,9 +9,12 @@ import urllib.parse
 
 import pytest
 from accounting import PROMETHEUS, Account, Senders
+from authority import Authority
 from clickhouse import PASSWORD, ClickHouse, FaultProxy, ServerOracle, have_clickhouse
 from conservation import check
 from forebay_harness import STALE, Bits, Sample, Series, merge, proper_case, series_id, wait_for
+from log_segments import LOG_FIELDS, log_row, log_segment, post_segment
+from nginx import TlsFront
 
 pytestmark = pytest.mark.skipif(not have_clickhouse(), reason="no ClickHouse server: run ./dev setup")
 
@@ -145,7 +148,7 @@ def test_a_wrong_password_keeps_the_batch_waiting(make_forebay, server, database
 
 BUSY = b"Code: 202, e.displayText() = DB::Exception: Too many simultaneous queries"
 MEMORY = b"Code: 241, e.displayText() = DB::Exception: Memory limit exceeded"
-FAULTS = ["lost_answer", "cut", "refuse", "hang", "hang_answer", "500 late", 429, 500, 502, 503, 413, 404,
+FAULTS = ["lost_answer", "cut", "half_close", "refuse", "hang", "hang_answer", "500 late", 429, 500, 502, 503, 413, 404,
           (503, {"Retry-After": "1"}, b"later"), (500, {}, BUSY), (500, {}, MEMORY), (200, {}, MEMORY)]
 
 
@@ -264,3 +267,57 @@ def test_one_table_for_all_metrics(make_forebay, server, database):
     assert server.tables(database) == ["metrics_samples"]
     assert server.rows(f"SELECT Metric, Value FROM {database}.metrics_samples ORDER BY Metric") == [
         {"Metric": "CpuA", "Value": 1}, {"Metric": "CpuB", "Value": 2}]
+
+
+def test_logs_of_collectors_go_to_one_table_beside_that_of_metrics(make_forebay, server, database):
+    node = make_forebay(merge(FAST, sink_of(server.dsn(database), samples_table="samples", logs_table="otel_logs")))
+    rows = [log_row(number, f"line {number},\n\"quoted\"") for number in range(5)]
+    assert post_segment(node, "Metrics_App_2f24a73200006003.wal", log_segment(rows[:2], rows[2:])) == 202
+    assert post_segment(node, "Metrics_Web_2f24a73200006004.wal", log_segment(rows[:1])) == 202
+    node.writer().send_v1([Series({"__name__": "up"}, [Sample(1.0, 1)])])
+    node.flush()
+    assert server.tables(database) == ["otel_logs", "samples"]
+    found = server.rows(f"SELECT * FROM {database}.otel_logs WHERE LogTable = 'App' ORDER BY Timestamp")
+    assert [row["Body"] for row in found] == [f"line {n},\n\"quoted\"" for n in range(5)]
+    assert set(found[0]) == {"LogTable", "forebay_batch", "forebay_row", *LOG_FIELDS}
+    assert (found[3]["SeverityText"], found[3]["SeverityNumber"], found[3]["TraceId"]) == ("WARN", 13, f"{3:032x}")
+    assert json.loads(found[3]["Attributes"]) == {"n": 3, "text": "a,b"}
+    assert found[3]["Timestamp"] == 1_793_491_203_500
+    assert server.number(f"SELECT count() FROM {database}.otel_logs WHERE LogTable = 'Web'") == 1
+    assert server.rows(f"SELECT Metric FROM {database}.samples") == [{"Metric": "Up"}]
+    check(node)
+
+
+def test_tls_with_a_certificate_of_the_client(make_forebay, server, database, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    with TlsFront(tmp_path / "front", server.port, authority) as front:
+        dsn = server.dsn(database, front.port).replace("http:", "https:")
+
+        def config(parameters="", **options):
+            return merge(FAST, sink_of(dsn + parameters, **{name: str(value) for name, value in options.items()}))
+
+        certificate, key = authority.issue("client")
+        mutual = {"cert_file": certificate, "key_file": key}
+        node = make_forebay(config(**mutual))  # an authority that the system does not know
+        node.writer().send_v1([Series({"__name__": "secure"}, [Sample(1.0, 1)])])
+        refusals = (config(**mutual), config(ca_file=authority.file), config(ca_file=Authority(tmp_path / "other").file, **mutual))
+        for number, refused in enumerate(refusals):
+            node.config = merge(node.config, refused)
+            node.restart()
+            wait_for(f"a failed try, {number}", lambda: node.metric("forebay_upload_retries_total") > 0)
+            assert server.tables(database) == []
+        node.config = merge(node.config, config(ca_file=authority.file, **mutual))
+        node.restart()
+        wait_for("the row", lambda: server.tables(database) == ["Secure"]
+                 and server.number(f"SELECT count() FROM {database}.Secure") == 1)
+        node.config = merge(node.config, config("?skip_verify=1", ca_file="", **mutual))
+        node.restart()
+        node.writer().send_v1([Series({"__name__": "secure"}, [Sample(2.0, 2)])])
+        wait_for("the second", lambda: server.number(f"SELECT count() FROM {database}.Secure") == 2)
+        secret_free(node)
+
+
+def test_a_dsn_of_adx_mon_is_taken_for_the_http_port_and_said(make_forebay, server, database):
+    node = make_forebay(merge(FAST, sink_of("clickhouse://127.0.0.1:9000/" + database)), start=False)
+    node.start()
+    assert "native protocol" in node.log and "http://127.0.0.1:8123" in node.log

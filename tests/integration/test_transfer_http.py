@@ -4,12 +4,11 @@ import csv
 import gzip
 import os
 import re
-import struct
-import zlib
 
 import conservation
 import pytest
-from forebay_harness import HttpClient, snappy, wait_for
+from forebay_harness import HttpClient, wait_for
+from log_segments import LOG_FIELDS, log_row, log_segment
 from processes import ROOT
 
 FIXTURES = ROOT / "tests" / "data" / "adxmon"
@@ -131,27 +130,6 @@ def test_the_memory_does_not_grow_with_the_segment(make_forebay):
     rows = conservation.check(node)["Metrics"]
     assert rows["from_peers"] == copies * len(lines(stem))
     assert peak < 250, f"{peak} MiB for a segment of {LARGE} MB"
-
-
-# Columns of logs as adx-mon has them; its segments of logs name no schema.
-LOG_FIELDS = ["Timestamp", "ObservedTimestamp", "TraceId", "SpanId", "SeverityText", "SeverityNumber", "Body", "Resource",
-              "Attributes"]
-
-
-def log_segment(*blocks):
-    """A version 1 segment of logs: each block some CSV rows."""
-    out = b"ADXWAL\0\0"
-    for rows in blocks:
-        value = "".join(rows).encode()
-        block = snappy(b"\xaa\xaa\x01\x03" + struct.pack(">I", len(rows)) + value)
-        out += struct.pack(">II", len(block), zlib.crc32(block)) + block
-    return out
-
-
-def log_row(number, body):
-    quoted = body.replace('"', '""')
-    return (f'2026-11-01T00:00:0{number}.5Z,2026-11-01T00:00:0{number}.75Z,{number:032x},{number:016x},WARN,13,"{quoted}",'
-            f'"{{""k8s.pod"":""p{number}""}}","{{""n"":{number},""text"":""a,b""}}"\n')
 
 
 def log_fields(node, name):

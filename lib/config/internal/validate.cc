@@ -464,9 +464,15 @@ class Validator {
            "needs both cert_file and key_file");
     }
     const auto legal = [](char c) { return IsAlphanumeric(c) || c == '_'; };
-    if (!All(sink.samples_table, legal)) {
-      Fail(key + ".samples_table",
-           fmt::format("\"{}\" may have letters, digits and _ only", sink.samples_table));
+    const auto check_table = [&](std::string_view name, const std::string& table) {
+      if (All(table, legal)) return;
+      Fail(key + std::string(name),
+           fmt::format("\"{}\" may have letters, digits and _ only", table));
+    };
+    check_table(".samples_table", sink.samples_table);
+    check_table(".logs_table", sink.logs_table);
+    if (!sink.logs_table.empty() && sink.logs_table == sink.samples_table) {
+      Fail(key + ".logs_table", "is the same as samples_table; logs have other columns");
     }
   }
 

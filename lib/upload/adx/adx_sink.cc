@@ -17,7 +17,7 @@ namespace {
 constexpr std::chrono::milliseconds kConnectTimeout{10'000};
 
 size_t LiftedColumns(const TableTarget& target) {
-  const size_t columns = target.schema->columns().size();
+  const size_t columns = target.columns().columns().size();
   return columns - std::min(columns, table::kMetricsColumns);
 }
 
@@ -142,11 +142,9 @@ AdxSink::AdxSink(std::string name, std::string database, const config::AdxSink& 
 }
 
 Status AdxSink::Prepare(const TableTarget& target) {
-  if (target.schema && !target.schema->columns().empty()) return OkStatus();
+  if (!target.columns().columns().empty()) return OkStatus();
   return Error(ErrorCode::kInvalidArgument,
-               fmt::format("table {} has rows without a schema: Azure Data Explorer cannot know "
-                           "its columns",
-                           target.table));
+               fmt::format("table {} has a schema without columns", target.table));
 }
 
 Result<bool> AdxSink::IsInline(const std::stop_token& stop) {
@@ -168,7 +166,7 @@ Result<Receipt> AdxSink::Upload(const BatchHeader& header, BatchReader& reader) 
   FOREBAY_RETURN_IF_ERROR(Prepare(header.target));
   FOREBAY_ASSIGN_OR_RETURN(const bool is_inline, IsInline(stop));
   if (const Status made =
-          tables_->Ensure(header.target.table, *header.target.schema, !is_inline, stop);
+          tables_->Ensure(header.target.table, header.target.columns(), !is_inline, stop);
       !made.ok()) {
     if (made.error().code() == ErrorCode::kFailedPrecondition && !made.error().retryable()) {
       drifts_->Increment();
@@ -201,7 +199,7 @@ Result<std::optional<Receipt>> AdxSink::TryStreaming(const BatchHeader& header,
   StreamingBody body;
   body.database = database_;
   body.table = header.target.table;
-  body.mapping = MappingName(header.target.table, *header.target.schema);
+  body.mapping = MappingName(header.target.table, header.target.columns());
   body.bytes = bytes;
   body.gzip = true;
   const StreamingEnd end = streaming_->Send(body, reader.stop());
@@ -245,7 +243,7 @@ Result<Receipt> AdxSink::Announce(const BatchHeader& header, const Blob& blob, R
                                   const std::stop_token& stop) {
   const std::string& table = header.target.table;
   IngestProperties properties;
-  properties.mapping = MappingName(table, *header.target.schema);
+  properties.mapping = MappingName(table, header.target.columns());
   properties.ingest_by_tags = {header.id};
   properties.ingest_if_not_exists = {header.id};
   properties.skip_batching = config_.flush_immediately;
@@ -258,7 +256,7 @@ Result<Receipt> AdxSink::Announce(const BatchHeader& header, const Blob& blob, R
   auto operations = queued_->Submit(database_, table, std::span(&blob, 1), properties, stop);
   if (!operations.ok()) {
     if (operations.error().code() == ErrorCode::kNotFound) {
-      tables_->Forget(table, *header.target.schema);
+      tables_->Forget(table, header.target.columns());
       // A cluster that has lost the API is looked at again.
       configuration_->Invalidate();
     }
@@ -269,7 +267,7 @@ Result<Receipt> AdxSink::Announce(const BatchHeader& header, const Blob& blob, R
       const OperationResult result,
       queued_->WaitUntilFinished(database_, table, operations->front(),
                                  {config_.status_interval, config_.status_timeout}, stop));
-  if (result.target_missing) tables_->Forget(table, *header.target.schema);
+  if (result.target_missing) tables_->Forget(table, header.target.columns());
   if (result.error) {
     return result.error->WithContext(fmt::format("operation {} of {}", operations->front(), path));
   }
@@ -301,7 +299,7 @@ Result<Receipt> AdxSink::UploadInline(const BatchHeader& header, BatchReader& re
     rows.clear();
     const CommandReply reply = RunCommand(*engine_, database_, command, {}, stop);
     if (reply.ok()) return OkStatus();
-    tables_->Forget(header.target.table, *header.target.schema);
+    tables_->Forget(header.target.table, header.target.columns());
     return reply.fault->ToError(
         fmt::format("inline ingestion to {}.{}", database_, header.target.table));
   };

@@ -176,7 +176,8 @@ StreamingEnd ManagedStreaming::Send(const StreamingBody& body, const std::stop_t
     }
     if (!verdict.try_again || failed >= kStreamingTries) return end;
     // 1 s, then 2 s, and up to another one on top.
-    const milliseconds wait(1000 * failed + static_cast<int64_t>(network_.random() * 1000));
+    const milliseconds wait(int64_t{1000} * failed +
+                            static_cast<int64_t>(network_.random() * 1000));
     if (const Status waited = network_.wait(wait, stop); !waited.ok()) {
       end.error = waited.error();
       end.queue = false;

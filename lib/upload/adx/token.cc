@@ -340,7 +340,7 @@ Result<TokenSource::Token> TokenSource::Read(const std::string& body) const {
   } else if (const auto expires_on = Seconds(document, "expires_on")) {
     life = *expires_on - network_.clock.Now().value / 1000;
   }
-  life = std::clamp<int64_t>(life, 0, 7 * 86'400);
+  life = std::clamp<int64_t>(life, 0, int64_t{7} * 86'400);
   // Ahead of the end by five minutes, of a long life by half of it, of a short one by a fifth.
   int64_t refresh = life > 7200 ? life / 2 : std::max<int64_t>(life - 300, life * 4 / 5);
   if (const auto wish = Seconds(document, "refresh_in")) refresh = std::min(refresh, *wish);

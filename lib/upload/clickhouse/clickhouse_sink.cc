@@ -15,7 +15,7 @@ namespace {
 constexpr int kUnknownDatabase = 81;
 
 std::string KeyOf(const TableTarget& target) {
-  return target.table + ' ' + (target.schema ? target.schema->hash_text() : "");
+  return target.table + ' ' + target.columns().hash_text();
 }
 
 // No statement of ours is refused because of a row: an operator or time mends it.
@@ -52,8 +52,24 @@ Status ClickHouseSink::CheckWanted() const {
 }
 
 TableLayout ClickHouseSink::LayoutOf(const TableTarget& target, ServerVersion version) const {
-  const std::string& table = config_.samples_table.empty() ? target.table : config_.samples_table;
-  return TableLayout{config_, version, dsn_.database, table};
+  TableLayout layout{config_, version, dsn_.database, target.table, {}};
+  const auto begins_like = [&](const table::Schema& kind, size_t columns) {
+    const auto& ours = target.columns().columns();
+    return ours.size() >= columns &&
+           std::equal(ours.begin(), ours.begin() + static_cast<ptrdiff_t>(columns),
+                      kind.columns().begin());
+  };
+  const auto share = [&layout](const std::string& table, std::string_view name_column) {
+    if (table.empty()) return;
+    layout.table = table;
+    layout.name_column = name_column;
+  };
+  if (begins_like(table::DefaultMetricsSchema(), table::kMetricsColumns)) {
+    share(config_.samples_table, kMetricColumn);
+  } else if (begins_like(table::DefaultLogsSchema(), kLogKeyColumns)) {
+    share(config_.logs_table, kLogColumn);
+  }
+  return layout;
 }
 
 std::shared_ptr<const ClickHouseSink::Table> ClickHouseSink::Find(const TableTarget& target) const {
@@ -72,7 +88,7 @@ Status ClickHouseSink::Prepare(const TableTarget& target) {
 
 Status ClickHouseSink::CreateTable(ClickHouseSession& session, const TableLayout& layout,
                                    const TableTarget& target) const {
-  auto sql = layout.CreateStatement(*target.schema);
+  auto sql = layout.CreateStatement(target.columns());
   if (!sql.ok()) return std::move(sql.error()).WithRetryable(true);
   ServerAnswer made = session.Query(*sql);
   if (made.server_error && made.server_error->code == kUnknownDatabase) {
@@ -104,11 +120,6 @@ Result<std::vector<ServerColumn>> ClickHouseSink::Describe(ClickHouseSession& se
 
 Result<std::shared_ptr<const ClickHouseSink::Table>> ClickHouseSink::PrepareTable(
     ClickHouseSession& session, const TableTarget& target) {
-  if (!target.schema) {
-    return Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("rows of table {} have no schema, so they have no columns", target.table));
-  }
   const ServerAnswer answer = session.Query("SELECT version()");
   if (!answer.ok()) return WaitingError(answer, "select version");
   auto version = ParseServerVersion(answer.body);
@@ -116,17 +127,17 @@ Result<std::shared_ptr<const ClickHouseSink::Table>> ClickHouseSink::PrepareTabl
   auto table = std::make_shared<Table>(Table{LayoutOf(target, *version), {}});
   const TableLayout& layout = table->layout;
   FOREBAY_ASSIGN_OR_RETURN(auto there, Describe(session, layout, target));
-  if (const auto sql = layout.AddColumnsStatement(*target.schema, there);
+  if (const auto sql = layout.AddColumnsStatement(target.columns(), there);
       sql && config_.create_tables) {
     const ServerAnswer altered = session.Query(*sql);
     FOREBAY_ASSIGN_OR_RETURN(there, Describe(session, layout, target));
     // Another worker may have added them in between: then all is well.
-    if (!altered.ok() && layout.AddColumnsStatement(*target.schema, there)) {
+    if (!altered.ok() && layout.AddColumnsStatement(target.columns(), there)) {
       return WaitingError(altered, "add columns to table " + layout.table);
     }
     LogInfo("columns added", {{"sink", name_}, {"table", layout.table}, {"statement", *sql}});
   }
-  auto columns = layout.Match(*target.schema, there);
+  auto columns = layout.Match(target.columns(), there);
   if (!columns.ok()) return columns.error();
   table->columns = *std::move(columns);
   MutexLock lock(mutex_);

@@ -68,7 +68,7 @@ Delivery::Delivery(const config::ClickHouseSink& config, const ClickHouseDsn& ds
       table_(std::move(table)),
       prepare_(std::move(prepare)),
       constants_{CityHash128(header.id).low, header.target.table},
-      chunk_(*header.target.schema) {
+      chunk_(header.target.columns()) {
   receipt_.rejected.header = chunk_.schema().header_line();
 }
 

@@ -145,7 +145,7 @@ void PutColumn(const RowChunk& chunk, std::span<const uint32_t> rows, const Wire
         for (const uint32_t row : rows) out.Raw(column.text(column.picks[row]));
       }
       return;
-    case WireKind::kMetric:
+    case WireKind::kName:
       if (wire.dictionary) {
         PutOneKey(constants.metric, rows.size(), out);
       } else {

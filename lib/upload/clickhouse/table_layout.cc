@@ -162,7 +162,7 @@ std::string TableLayout::TypeOf(const table::Column& column) const {
 
 std::vector<ServerColumn> TableLayout::Columns(const table::Schema& schema) const {
   std::vector<ServerColumn> columns;
-  if (!config.samples_table.empty()) columns.push_back({std::string(kMetricColumn), "String"});
+  if (!name_column.empty()) columns.push_back({std::string(name_column), "String"});
   for (const table::Column& column : schema.columns()) {
     columns.push_back({column.name, TypeOf(column)});
   }
@@ -217,7 +217,7 @@ Result<std::string> TableLayout::CreateStatement(const table::Schema& schema) co
   std::string order = config.order_by;
   if (order.empty()) {
     std::vector<std::string_view> keys;
-    if (!config.samples_table.empty()) keys.push_back(kMetricColumn);
+    if (!name_column.empty()) keys.push_back(name_column);
     if (has_series) keys.push_back(kSeriesColumn);
     if (has_time) keys.push_back(kTimeColumn);
     for (const std::string_view key : keys) order += (order.empty() ? "" : ", ") + QuoteName(key);
@@ -273,7 +273,7 @@ Result<std::vector<WireColumn>> TableLayout::Match(const table::Schema& schema,
     const auto kind = ours             ? KindFor(*ours, type, column.scale)
                       : type == wanted ? std::optional(fixed)
                                        : std::nullopt;
-    const bool text = kind == WireKind::kText || kind == WireKind::kMetric;
+    const bool text = kind == WireKind::kText || kind == WireKind::kName;
     if (!kind || found->computed || (column.dictionary && !text)) {
       return Error(ErrorCode::kInvalidArgument,
                    fmt::format("column {} of table {} is {}{}, which {} does not fit", name, table,
@@ -284,9 +284,9 @@ Result<std::vector<WireColumn>> TableLayout::Match(const table::Schema& schema,
     columns.push_back(std::move(column));
     return OkStatus();
   };
-  if (!config.samples_table.empty()) {
+  if (!name_column.empty()) {
     FOREBAY_RETURN_IF_ERROR(
-        add(std::string(kMetricColumn), std::nullopt, WireKind::kMetric, "String", 0));
+        add(std::string(name_column), std::nullopt, WireKind::kName, "String", 0));
   }
   for (size_t i = 0; i < schema.columns().size(); ++i) {
     const table::Column& column = schema.columns()[i];

@@ -18,8 +18,11 @@ namespace forebay::upload {
 // What a row is known again by: hash of the batch's id, and the row's number in the batch.
 inline constexpr std::string_view kBatchColumn = "forebay_batch";
 inline constexpr std::string_view kRowColumn = "forebay_row";
-// Of the one table for all metrics.
+// The name of what a row came from, in the one table for all metrics, or for all logs.
 inline constexpr std::string_view kMetricColumn = "Metric";
+inline constexpr std::string_view kLogColumn = "LogTable";
+// So many columns tell that rows are logs.
+inline constexpr size_t kLogKeyColumns = 4;
 
 struct ServerVersion {
   int major = 0;
@@ -52,7 +55,7 @@ std::vector<ServerColumn> ParseDescription(std::string_view text);
 // How the numbers or texts of a column of ours are written.
 enum class WireKind {
   kText,
-  kMetric,    // the same text in every row
+  kName,      // the same text in every row
   kInteger8,  // of that many bits
   kInteger32,
   kInteger64,
@@ -80,6 +83,7 @@ struct TableLayout {
   ServerVersion version;
   std::string database;
   std::string table;
+  std::string_view name_column;  // empty: the table is of one name alone
 
   std::string FullName() const { return QuoteName(database) + "." + QuoteName(table); }
   // Name and type of every column that we want there.

@@ -135,7 +135,7 @@ std::optional<int64_t> ParseRfc3339(std::string_view text) {
   if (!minute || !Take(text, ':')) return std::nullopt;
   const auto second = TakeDigits(text, 2);
   if (!second || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
-  millis += (int64_t{*hour} * 3600 + *minute * 60 + *second) * 1000;
+  millis += (int64_t{*hour} * 3600 + int64_t{*minute} * 60 + *second) * 1000;
   const auto fraction = TakeFraction(text);
   if (!fraction) return std::nullopt;
   const auto offset = TakeOffset(text);

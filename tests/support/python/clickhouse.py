@@ -115,7 +115,7 @@ class FaultProxy:
     """Passes HTTP requests on to a port and spoils inserts as `faults` say, one fault for each, first one first.
 
     Faults: "lost_answer" (the server has it, its answer is thrown away), "cut" (half of the request is passed on, then
-    both sides are closed), "refuse" (closed unread), "hang" (never answered, never passed on), "hang_answer" (passed on,
+    both sides are closed), "half_close" (passed on; our side for sending is then closed, and no answer comes), "refuse" (closed unread), "hang" (never answered, never passed on), "hang_answer" (passed on,
     never answered), a number (answered with that status, not passed on), "500 late" (passed on, then answered 500),
     or a tuple (status, headers, body).
     """
@@ -202,6 +202,11 @@ class FaultProxy:
             return False
         answer = self.ask(head, body)
         if fault == "lost_answer":
+            return False
+        if fault == "half_close":
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
             return False
         if fault == "hang_answer":
             threading.Event().wait(60)

@@ -1,4 +1,4 @@
-"""nginx as the load balancer in front of several nodes."""
+"""nginx as the load balancer in front of several nodes, and as the TLS of a server that has none."""
 
 import os
 import socket
@@ -72,3 +72,56 @@ class Nginx(Process):
 
         wait_for("nginx", accepts)
         return self
+
+
+TLS_CONFIG = """
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        {clients}
+        location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_request_buffering off; }}
+    }}
+}}
+"""
+
+
+class TlsFront(Process):
+    """`with TlsFront(folder, port, authority) as front:` TLS at front.port for a server of plain HTTP; with mutual=True it
+    wants certificates of the authority."""
+
+    def __init__(self, folder, upstream, authority, mutual=True):
+        super().__init__("nginx-tls", folder)
+        self.port = free_port()
+        certificate, key = authority.issue("front")
+        clients = f"ssl_client_certificate {authority.file}; ssl_verify_client on;" if mutual else ""
+        (self.folder / "nginx.conf").write_text(TLS_CONFIG.format(
+            folder=self.folder, port=self.port, upstream=upstream, certificate=certificate, key=key, clients=clients,
+            user="user root;" if os.geteuid() == 0 else ""))
+
+    def __enter__(self):
+        self.spawn([program("nginx"), "-p", self.folder, "-e", "stderr", "-c", self.folder / "nginx.conf"])
+        wait_for("nginx", self.accepts)
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def accepts(self):
+        self.expect_running()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -133,6 +133,7 @@ class Filler {
     clickhouse.dsn = "https://u@server:8443/db?max_threads=2";
     clickhouse.key_file = clickhouse.cert_file.empty() ? "" : "key.pem";
     clickhouse.samples_table = "all_samples";
+    clickhouse.logs_table = "otel_logs";
   }
 
   static void MendTenant(TenantLimits& limits) {

@@ -162,7 +162,7 @@ TEST_CASE_METHOD(Rows, "clickhouse native: every value is there, bit by bit") {
   columns.push_back(extra);
   extra.name = "Metric";
   extra.type = "String";
-  extra.kind = WireKind::kMetric;
+  extra.kind = WireKind::kName;
   columns.push_back(extra);
   const std::string block = Block(chunk, {0, 1, 2, 3}, columns);
   std::string_view at = block;

@@ -9,7 +9,7 @@ const table::Schema& Metrics() { return table::DefaultMetricsSchema(); }
 
 TEST_CASE("clickhouse table: an old server gets Int64 timestamps and no codecs") {
   config::ClickHouseSink config;
-  const TableLayout layout{config, {18, 16}, "db", "Up"};
+  const TableLayout layout{config, {18, 16}, "db", "Up", {}};
   CHECK(*layout.CreateStatement(Metrics()) ==
         "CREATE TABLE IF NOT EXISTS `db`.`Up` (`Timestamp` Int64, `SeriesId` UInt64, `Labels` "
         "String, `Value` Float64, `forebay_batch` UInt64, `forebay_row` UInt32) ENGINE = "
@@ -22,8 +22,7 @@ TEST_CASE("clickhouse table: a new server gets DateTime64, codecs and a window f
   config.ttl = std::chrono::hours(48);
   config.partition_by = "month";
   config.cluster = "all";
-  config.samples_table = "metrics_samples";
-  const TableLayout layout{config, {24, 8}, "d`b", "metrics_samples"};
+  const TableLayout layout{config, {24, 8}, "d`b", "metrics_samples", kMetricColumn};
   CHECK(*layout.CreateStatement(Metrics()) ==
         "CREATE TABLE IF NOT EXISTS `d\\`b`.`metrics_samples` ON CLUSTER `all` (`Metric` String "
         "CODEC(ZSTD(1)), `Timestamp` DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)), `SeriesId` "
@@ -37,16 +36,16 @@ TEST_CASE("clickhouse table: a new server gets DateTime64, codecs and a window f
 TEST_CASE("clickhouse table: what the server is too old for is refused") {
   config::ClickHouseSink config;
   config.timestamp_type = "datetime64";
-  CHECK_FALSE(TableLayout{config, {18, 16}, "db", "t"}.CreateStatement(Metrics()).ok());
-  CHECK(TableLayout{config, {20, 1}, "db", "t"}.CreateStatement(Metrics()).ok());
+  CHECK_FALSE(TableLayout{config, {18, 16}, "db", "t", {}}.CreateStatement(Metrics()).ok());
+  CHECK(TableLayout{config, {20, 1}, "db", "t", {}}.CreateStatement(Metrics()).ok());
   config.timestamp_type = "auto";
   config.ttl = std::chrono::hours(1);
-  CHECK_FALSE(TableLayout{config, {18, 16}, "db", "t"}.CreateStatement(Metrics()).ok());
+  CHECK_FALSE(TableLayout{config, {18, 16}, "db", "t", {}}.CreateStatement(Metrics()).ok());
 }
 
 TEST_CASE("clickhouse table: only columns that are missing are added") {
   config::ClickHouseSink config;
-  const TableLayout layout{config, {18, 16}, "db", "Up"};
+  const TableLayout layout{config, {18, 16}, "db", "Up", {}};
   CHECK_FALSE(layout.AddColumnsStatement(Metrics(), layout.Columns(Metrics())));
   const auto wider = *table::Schema::ParseHeaderLine(
       "Timestamp:datetime,SeriesId:long,Labels:dynamic,Value:real,Host:string,Zone:string");
@@ -57,7 +56,7 @@ TEST_CASE("clickhouse table: only columns that are missing are added") {
 TEST_CASE("clickhouse table: columns go as the server has them") {
   config::ClickHouseSink config;
   config.row_identity = false;
-  const TableLayout layout{config, {24, 8}, "db", "Up"};
+  const TableLayout layout{config, {24, 8}, "db", "Up", {}};
   const auto there = ParseDescription(
       "Timestamp\tDateTime64(6, \\'UTC\\')\t\t\nSeriesId\tInt64\t\t\t\nLabels\t"
       "LowCardinality(String)\t\t\nValue\tNullable(Float64)\t\t\nMore\tDate\tMATERIALIZED\tx\n");
@@ -78,7 +77,7 @@ TEST_CASE("clickhouse table: columns go as the server has them") {
 TEST_CASE("clickhouse table: a type that does not fit is for good, a missing column is not") {
   config::ClickHouseSink config;
   config.row_identity = false;
-  const TableLayout layout{config, {24, 8}, "db", "Up"};
+  const TableLayout layout{config, {24, 8}, "db", "Up", {}};
   const auto wrong = layout.Match(
       Metrics(), ParseDescription("Timestamp\tInt64\t\nSeriesId\tUInt64\t\nLabels\tString\t\n"
                                   "Value\tString\t\n"));
