@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The way of samples to Azure Data Explorer, on this machine: `forebay load` -> forebay -> Azurite and a stand-in of a cluster.
 
-Usage: tests/demo/adx_demo.py [--samples N] [--series N] [--tables N] [--json]
+Usage: tests/demo/adx_demo.py [--samples N] [--series N] [--tables N] [--tls] [--json]
 Prints what was accepted, the rows that the cluster has, the batches with their sizes, the CPU of the upload per row, the
 peak of the daemon's memory, and whether the account holds. FOREBAY_BIN names the binary (build/release/forebay).
 """
@@ -15,16 +15,19 @@ import tempfile
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("support/python", "bench")]
 
 import azurite  # noqa: E402
+from authority import Authority  # noqa: E402
 from bench_node import cpu_seconds, peak_rss  # noqa: E402
 from forebay_harness import Forebay, binary  # noqa: E402
 from kusto_fake import KustoFake  # noqa: E402
 
 
 def run(options, folder):
-    with azurite.Azurite(folder / "azurite") as storage, KustoFake(storage, auth=False) as kusto:
+    authority = Authority(folder / "authority") if options.tls else None
+    over = {"ca_file": str(authority.file)} if authority else {}
+    with azurite.Azurite(folder / "azurite") as storage, KustoFake(storage, auth=False, authority=authority) as kusto:
         kusto.only_count = True
         node = Forebay(folder / "node", {
-            "databases": [{"name": "Metrics", "sinks": [kusto.sink()]}], "storage": {"max_disk": "100GiB"},
+            "databases": [{"name": "Metrics", "sinks": [kusto.sink(**over)]}], "storage": {"max_disk": "100GiB"},
             "generation": {"max_age": "1h"}, "batch": {"max_age": "1h"}}).start()
         try:
             command = [binary(), "load", "--url", node.write_url, "--json", "--series", options.series, "--tables",
@@ -56,6 +59,7 @@ def main():
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--series", type=int, default=10_000)
     parser.add_argument("--tables", type=int, default=5)
+    parser.add_argument("--tls", action="store_true", help="everything by https")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The way of samples to ClickHouse, on this machine: `forebay load` -> forebay -> a real server of ClickHouse.
 
-Usage: tests/demo/clickhouse_demo.py [--samples N] [--series N] [--tables N] [--compression lz4|zstd|none] [--json]
+Usage: tests/demo/clickhouse_demo.py [--samples N] [--series N] [--tables N] [--compression lz4|zstd|none] [--tls] [--json]
 Prints what was accepted, the rows that the server has, the batches and their sizes, the CPU of the upload per row, the
 peak of the daemon's memory before and after the upload, the bytes of a row on the server's disk, and whether the account
 holds. FOREBAY_BIN names the binary (build/release/forebay).
 """
 import argparse
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -15,16 +16,24 @@ import tempfile
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("support/python", "bench")]
 
+from authority import Authority  # noqa: E402
 from bench_node import cpu_seconds, peak_rss  # noqa: E402
 from clickhouse import ClickHouse  # noqa: E402
 from forebay_harness import Forebay, binary  # noqa: E402
+from nginx import TlsFront  # noqa: E402
 
 COLUMNS = ("Timestamp", "SeriesId", "Labels", "Value", "forebay_batch", "forebay_row")
 
 
 def run(options, folder):
-    with ClickHouse(folder / "clickhouse").start() as server:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(ClickHouse(folder / "clickhouse").start())
         sink = {"clickhouse": {"dsn": server.dsn("Metrics"), "compression": options.compression}}
+        if options.tls:
+            authority = Authority(folder / "authority")
+            front = stack.enter_context(TlsFront(folder / "front", server.port, authority, mutual=False))
+            sink["clickhouse"].update(dsn=server.dsn("Metrics", front.port).replace("http:", "https:"),
+                                      ca_file=str(authority.file))
         node = Forebay(folder / "node", {
             "databases": [{"name": "Metrics", "sinks": [sink]}], "storage": {"max_disk": "100GiB"},
             "generation": {"max_age": "1h"}, "batch": {"max_age": "1h"}}).start()
@@ -68,6 +77,7 @@ def main():
     parser.add_argument("--series", type=int, default=10_000)
     parser.add_argument("--tables", type=int, default=5)
     parser.add_argument("--compression", default="lz4", choices=("lz4", "zstd", "none"))
+    parser.add_argument("--tls", action="store_true", help="by https, which nginx speaks before the server")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
