@@ -5,20 +5,17 @@ Usage: tests/demo/adx_demo.py [--samples N] [--series N] [--tables N] [--tls] [-
 Prints what was accepted, the rows that the cluster has, the batches with their sizes, the CPU of the upload per row, the
 peak of the daemon's memory, and whether the account holds. FOREBAY_BIN names the binary (build/release/forebay).
 """
-import argparse
-import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("support/python", "bench")]
 
 import azurite  # noqa: E402
 from authority import Authority  # noqa: E402
 from bench_node import cpu_seconds, peak_rss  # noqa: E402
-from forebay_harness import Forebay, binary  # noqa: E402
+from forebay_harness import Forebay  # noqa: E402
 from kusto_fake import KustoFake  # noqa: E402
+from load_demo import finish, load_parser, send_load  # noqa: E402
 
 
 def run(options, folder):
@@ -30,9 +27,7 @@ def run(options, folder):
             "databases": [{"name": "Metrics", "sinks": [kusto.sink(**over)]}], "storage": {"max_disk": "100GiB"},
             "generation": {"max_age": "1h"}, "batch": {"max_age": "1h"}}).start()
         try:
-            command = [binary(), "load", "--url", node.write_url, "--json", "--series", options.series, "--tables",
-                       options.tables, "--samples", options.samples]
-            report = json.loads(subprocess.run([str(word) for word in command], check=True, capture_output=True).stdout)
+            accepted = send_load(node, options)
             with node.admin(600) as client:
                 assert client.post("/-/flush?upload=false").status == 200
             before = cpu_seconds(node.pid)
@@ -47,7 +42,6 @@ def run(options, folder):
         finally:
             node.stop()
         sizes = sorted(raw for _, raw in kusto.blob_sizes)
-        accepted = report["samples"]["accepted"]
         return {"accepted_samples": accepted, "rows_in_the_cluster": rows, "batches": batches,
                 "batch_bytes": {"least": sizes[0], "most": sizes[-1], "all": sum(sizes)},
                 "storage_requests": kusto.count("storage.put"), "upload_cpu_ns_per_row": round(cpu / rows * 1e9),
@@ -55,21 +49,10 @@ def run(options, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=1_000_000)
-    parser.add_argument("--series", type=int, default=10_000)
-    parser.add_argument("--tables", type=int, default=5)
+    parser = load_parser(__doc__)
     parser.add_argument("--tls", action="store_true", help="everything by https")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(options, pathlib.Path(folder))
-    if options.json:
-        print(json.dumps(result))
-    else:
-        for key, value in result.items():
-            print(f"{key.replace('_', ' '):22} {json.dumps(value)}")
-    sys.exit(0 if result["account_holds"] else 1)
+    finish(run, options)
 
 
 if __name__ == "__main__":

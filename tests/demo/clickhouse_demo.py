@@ -6,20 +6,17 @@ Prints what was accepted, the rows that the server has, the batches and their si
 peak of the daemon's memory before and after the upload, the bytes of a row on the server's disk, and whether the account
 holds. FOREBAY_BIN names the binary (build/release/forebay).
 """
-import argparse
 import contextlib
-import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ("support/python", "bench")]
 
 from authority import Authority  # noqa: E402
 from bench_node import cpu_seconds, peak_rss  # noqa: E402
 from clickhouse import ClickHouse  # noqa: E402
-from forebay_harness import Forebay, binary  # noqa: E402
+from forebay_harness import Forebay  # noqa: E402
+from load_demo import finish, load_parser, send_load  # noqa: E402
 from nginx import TlsFront  # noqa: E402
 
 COLUMNS = ("Timestamp", "SeriesId", "Labels", "Value", "forebay_batch", "forebay_row")
@@ -38,9 +35,7 @@ def run(options, folder):
             "databases": [{"name": "Metrics", "sinks": [sink]}], "storage": {"max_disk": "100GiB"},
             "generation": {"max_age": "1h"}, "batch": {"max_age": "1h"}}).start()
         try:
-            command = [binary(), "load", "--url", node.write_url, "--json", "--series", options.series, "--tables",
-                       options.tables, "--samples", options.samples]
-            report = json.loads(subprocess.run([str(word) for word in command], check=True, capture_output=True).stdout)
+            accepted = send_load(node, options)
             with node.admin(600) as client:
                 assert client.post("/-/flush?upload=false").status == 200
             # Uploaded by a process that did nothing else; a stop in good order would upload first.
@@ -62,7 +57,6 @@ def run(options, folder):
         rows = sum(count["n"] for count in counts)
         disk = {row["c"]: round(row["b"] / rows, 2) for row in server.rows(
             "SELECT name AS c, sum(data_compressed_bytes) AS b FROM system.columns WHERE database = 'Metrics' GROUP BY name")}
-        accepted = report["samples"]["accepted"]
         return {"accepted_samples": accepted, "rows_in_the_server": rows, "tables": len(tables),
                 "batches_in_the_server": sum(count["b"] for count in counts), "tries": outcomes,
                 "native_bytes_per_row": round(native / rows, 1), "sent_bytes_per_row": round(sent / rows, 1),
@@ -72,22 +66,11 @@ def run(options, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=1_000_000)
-    parser.add_argument("--series", type=int, default=10_000)
-    parser.add_argument("--tables", type=int, default=5)
+    parser = load_parser(__doc__)
     parser.add_argument("--compression", default="lz4", choices=("lz4", "zstd", "none"))
     parser.add_argument("--tls", action="store_true", help="by https, which nginx speaks before the server")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(options, pathlib.Path(folder))
-    if options.json:
-        print(json.dumps(result))
-    else:
-        for key, value in result.items():
-            print(f"{key.replace('_', ' '):22} {json.dumps(value)}")
-    sys.exit(0 if result["account_holds"] else 1)
+    finish(run, options)
 
 
 if __name__ == "__main__":

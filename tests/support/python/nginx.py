@@ -19,6 +19,11 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {site}
+}}
+"""
+
+BALANCER = """
     client_max_body_size 64m;
     upstream nodes {{
 {servers}
@@ -37,17 +42,48 @@ http {{
             proxy_next_upstream http_503 non_idempotent;
         }}
     }}
-}}
+"""
+
+TLS = """
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        {clients}
+        location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_request_buffering off; }}
+    }}
 """
 
 
-class Nginx(Process):
+class Server(Process):
+    """nginx with what is to be in its http block, at an address."""
+
+    def __init__(self, name, folder, host, port):
+        super().__init__(name, folder)
+        self.host, self.port = host, port
+        self.prefix = []
+
+    def run(self, site):
+        (self.folder / "nginx.conf").write_text(CONFIG.format(
+            folder=self.folder, site=site, user="user root;" if os.geteuid() == 0 else ""))
+        self.spawn([*self.prefix, program("nginx"), "-p", self.folder, "-e", "stderr", "-c", self.folder / "nginx.conf"])
+        wait_for("nginx", self.accepts)
+        return self
+
+    def accepts(self):
+        self.expect_running()
+        with socket.socket() as probe:
+            return probe.connect_ex((self.host, self.port)) == 0
+
+
+class Nginx(Server):
     """Requests go to the nodes in turn; one that refuses or is not there gets none for a second."""
 
     def __init__(self, folder, nodes, address="127.0.0.1", prefix=()):
-        super().__init__("nginx", folder)
+        super().__init__("nginx", folder, address, free_port())
         self.nodes = list(nodes)
-        self.address = f"{address}:{free_port()}"
+        self.address = f"{self.host}:{self.port}"
         self.prefix = list(prefix)
 
     @property
@@ -60,68 +96,21 @@ class Nginx(Process):
 
     def start(self):
         servers = "\n".join(f"        server {node.ingest_address} max_fails=1 fail_timeout=1s;" for node in self.nodes)
-        (self.folder / "nginx.conf").write_text(
-            CONFIG.format(folder=self.folder, servers=servers, listen=self.address, user="user root;" if os.geteuid() == 0 else ""))
-        self.spawn([*self.prefix, program("nginx"), "-p", self.folder, "-e", "stderr", "-c", self.folder / "nginx.conf"])
-        host, port = self.address.rsplit(":", 1)
-
-        def accepts():
-            self.expect_running()
-            with socket.socket() as probe:
-                return probe.connect_ex((host, int(port))) == 0
-
-        wait_for("nginx", accepts)
-        return self
+        return self.run(BALANCER.format(servers=servers, listen=self.address))
 
 
-TLS_CONFIG = """
-{user}
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    client_max_body_size 0;
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {certificate};
-        ssl_certificate_key {key};
-        {clients}
-        location / {{ proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_request_buffering off; }}
-    }}
-}}
-"""
-
-
-class TlsFront(Process):
+class TlsFront(Server):
     """`with TlsFront(folder, port, authority) as front:` TLS at front.port for a server of plain HTTP; with mutual=True it
     wants certificates of the authority."""
 
     def __init__(self, folder, upstream, authority, mutual=True):
-        super().__init__("nginx-tls", folder)
-        self.port = free_port()
+        super().__init__("nginx-tls", folder, "127.0.0.1", free_port())
         certificate, key = authority.issue("front")
         clients = f"ssl_client_certificate {authority.file}; ssl_verify_client on;" if mutual else ""
-        (self.folder / "nginx.conf").write_text(TLS_CONFIG.format(
-            folder=self.folder, port=self.port, upstream=upstream, certificate=certificate, key=key, clients=clients,
-            user="user root;" if os.geteuid() == 0 else ""))
+        self.site = TLS.format(port=self.port, upstream=upstream, certificate=certificate, key=key, clients=clients)
 
     def __enter__(self):
-        self.spawn([program("nginx"), "-p", self.folder, "-e", "stderr", "-c", self.folder / "nginx.conf"])
-        wait_for("nginx", self.accepts)
-        return self
+        return self.run(self.site)
 
     def __exit__(self, *_):
         self.stop()
-
-    def accepts(self):
-        self.expect_running()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
