@@ -72,12 +72,16 @@ def test_kill_at_random_leaves_every_row_once(make_kusto, make_forebay):
     chance = random.Random(seed)
     kusto = make_kusto(auth=False)
     kusto.polls = 2
-    node = make_forebay({**QUICK, "databases": [{"name": "Metrics", "sinks": [kusto.sink()]}]})
+    node = make_forebay(QUICK, start=False)
+    node.config["databases"][0]["sinks"].append(kusto.sink())  # beside the files
+    node.start()
     traffic = Traffic(node)
     for _ in range(KILLS):
         time.sleep(chance.uniform(0.2, 1.2))
         node.restart(kill=True)
     check(node, kusto, traffic)
+    in_files = [int(float(row["Value"])) for i in range(3) for row in node.rows(f"Killed{i}")]
+    assert sorted(in_files) == sorted(delivered(kusto)), "both sinks have every row once"
 
 
 @pytest.mark.skipif(not failpoints.compiled_in(), reason="the binary has no failpoints compiled in: use the dev build")
