@@ -3,12 +3,16 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "base/units.h"
+#include "config/print.h"
 #include "server/node.h"
+#include "server/status_page.h"
 
 namespace forebay::server {
 namespace {
@@ -81,6 +85,76 @@ http::Response Audit(Node& node) {
       200, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
+// Answers of now are good for now.
+http::Response Fresh(http::Response response) {
+  response.headers.emplace_back("Cache-Control", "no-store");
+  return response;
+}
+
+// Errors: kInvalidArgument when it is no number. nothing: fallback.
+Result<uint64_t> NumberParameter(const http::RequestHead& head, const char* name,
+                                 uint64_t fallback) {
+  const auto text = head.QueryParameter(name);
+  if (!text) return fallback;
+  uint64_t number = 0;
+  const char* end = text->data() + text->size();
+  const auto parsed = std::from_chars(text->data(), end, number);
+  if (text->empty() || parsed.ec != std::errc() || parsed.ptr != end) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}={}: expected a number, as {}={}", name, *text, name, fallback));
+  }
+  return number;
+}
+
+http::Response BadParameter(const Error& error) {
+  return http::Response::Text(400, error.message() + "\n");
+}
+
+http::Response StatusOf(const Node& node, const http::RequestHead& head) {
+  StatusOptions options;
+  const auto tables = NumberParameter(head, "tables", options.tables);
+  if (!tables.ok()) return BadParameter(tables.error());
+  const auto batches = NumberParameter(head, "batches", options.batches);
+  if (!batches.ok()) return BadParameter(batches.error());
+  options.tables = *tables;
+  options.batches = *batches;
+  options.config = head.QueryParameter("config").value_or("true") != "false";
+  return Fresh(http::Response::Json(200, node.StatusJson(options) + "\n"));
+}
+
+http::Response TablesOf(const Node& node, const http::RequestHead& head) {
+  TableQuery query;
+  query.search = head.QueryParameter("search").value_or("");
+  if (query.search.size() > TableBoard::kMaxSearchBytes) {
+    return http::Response::Text(
+        400, fmt::format("search: longer than {} bytes\n", TableBoard::kMaxSearchBytes));
+  }
+  const auto limit = NumberParameter(head, "limit", query.limit);
+  if (!limit.ok()) return BadParameter(limit.error());
+  query.limit = *limit;
+  const auto order = TableBoard::ParseOrder(head.QueryParameter("sort").value_or("rate"));
+  if (!order.ok()) return BadParameter(order.error());
+  query.order = *order;
+  return Fresh(http::Response::Json(200, node.table_board().Json(query) + "\n"));
+}
+
+http::Response HistoryOf(const Node& node, const http::RequestHead& head) {
+  const auto from = NumberParameter(head, "from", 0);
+  if (!from.ok()) return BadParameter(from.error());
+  return Fresh(http::Response::Json(200, node.history().Json(*from) + "\n"));
+}
+
+http::Response ConfigOf(const Node& node) {
+  return Fresh(http::Response::Text(200, config::PrintYaml(node.config())));
+}
+
+// Relative, so that a proxy may serve the port below a path of its own.
+http::Response ToStatusPage() {
+  http::Response response = http::Response::Text(302, "status\n");
+  response.headers.emplace_back("Location", "status");
+  return response;
+}
+
 http::Response Metrics(const Node& node) {
   http::Response response;
   response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -146,8 +220,12 @@ AdminHandlers::AdminHandlers(Node& node, JobThread& jobs) : node_(node), jobs_(j
     return node_.started() ? http::Response::Text(200, "started\n")
                            : http::Response::Text(503, "starting\n");
   });
-  Get("/api/v1/status",
-      [this](const auto&) { return http::Response::Json(200, node_.StatusJson() + "\n"); });
+  Get("/", [](const auto&) { return ToStatusPage(); });
+  Get("/status", [](const auto& head) { return StatusPage(head); });
+  Get("/api/v1/status", [this](const auto& head) { return StatusOf(node_, head); });
+  Get("/api/v1/tables", [this](const auto& head) { return TablesOf(node_, head); });
+  Get("/api/v1/history", [this](const auto& head) { return HistoryOf(node_, head); });
+  Get("/api/v1/config", [this](const auto&) { return ConfigOf(node_); });
   PostJob("/-/flush", [this](const auto& head) { return Flush(node_, head); });
   PostJob("/-/drain", [this](const auto& head) { return Drain(node_, head); });
   Get("/-/drain", [this](const auto&) { return DrainAnswer(node_.drainer().report()); });

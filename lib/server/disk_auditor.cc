@@ -1,9 +1,8 @@
 #include "server/disk_auditor.h"
 
-#include <utility>
+#include <chrono>
 
 #include "base/log.h"
-#include "base/thread.h"
 
 namespace forebay::server {
 namespace {
@@ -14,10 +13,9 @@ constexpr std::chrono::milliseconds kSettle{200};
 }  // namespace
 
 DiskAuditor::DiskAuditor(wal::DiskAccount& account, wal::Quarantine& quarantine,
-                         std::chrono::milliseconds interval, metrics::Registry& registry)
+                         metrics::Registry& registry)
     : account_(account),
       quarantine_(quarantine),
-      interval_(interval),
       audits_(registry.AddCounter("forebay_disk_audits_total",
                                   "Comparisons of the account of bytes with the disk.")),
       failures_(registry.AddCounter("forebay_disk_audit_failures_total",
@@ -27,33 +25,6 @@ DiskAuditor::DiskAuditor(wal::DiskAccount& account, wal::Quarantine& quarantine,
           "Files of which account and disk said different things; deleted by hand, mostly.")),
       corrected_(registry.AddCounter("forebay_disk_audit_corrected_bytes_total",
                                      "Bytes by which the account was off and was corrected.")) {}
-
-DiskAuditor::~DiskAuditor() { Stop(); }
-
-void DiskAuditor::Start() {
-  if (interval_.count() == 0) return;
-  thread_ = StartThread("disk-audit", [this](const std::stop_token&) {
-    while (true) {
-      const MonotonicTime next = std::chrono::steady_clock::now() + interval_;
-      {
-        MutexLock lock(stop_mutex_);
-        while (!stopping_ && stop_changed_.WaitUntil(lock, next)) {
-        }
-        if (stopping_) return;
-      }
-      (void)Run();  // logs what it finds
-    }
-  });
-}
-
-void DiskAuditor::Stop() {
-  {
-    MutexLock lock(stop_mutex_);
-    stopping_ = true;
-    stop_changed_.NotifyAll();
-  }
-  if (thread_.joinable()) thread_.join();
-}
 
 Result<wal::AuditReport> DiskAuditor::Run() {
   MutexLock lock(mutex_);

@@ -67,6 +67,7 @@ config::Config Node::config() const {
 
 Status Node::Open() {
   started_at_ = clock_.Now();
+  started_mark_ = clock_.Monotonic();
   for (const std::string& warning : options_.config.warnings) LogWarn(warning);
   process_metrics_ = std::make_unique<metrics::ProcessMetrics>(registry_, options_.version);
   FOREBAY_RETURN_IF_ERROR(OpenStorage());
@@ -76,6 +77,7 @@ Status Node::Open() {
   OpenDrain();
   if (options_.mode != NodeMode::kServe) return {};
   FOREBAY_RETURN_IF_ERROR(OpenServers());
+  OpenStatus();
   AddMetrics();
   return {};
 }
@@ -98,14 +100,15 @@ Status Node::OpenStorage() {
   series.max_series = config.limits.series_max;
   series.max_bytes = config.limits.series_bytes.value;
   series_ = std::make_unique<table::SeriesTable>(series);
-  store_ = std::make_unique<wal::SegmentStore>(*storage_fs_, clock_,
-                                               io::JoinPath(directory, "segments"));
+  activity_ = std::make_unique<wal::TableActivity>(
+      wal::TableActivity::Options{config.generation.max_age, config.limits.tables_max}, clock_);
+  store_ = std::make_unique<wal::SegmentStore>(
+      *storage_fs_, clock_, io::JoinPath(directory, "segments"), activity_.get());
   quarantine_ = std::make_unique<wal::Quarantine>(
       *storage_fs_, io::JoinPath(directory, "quarantine"), config.storage.quarantine_max.value);
   FOREBAY_RETURN_IF_ERROR(quarantine_->Open());
   FOREBAY_RETURN_IF_ERROR(ReplayDeadLetters(directory));
-  disk_auditor_ = std::make_unique<DiskAuditor>(*disk_account_, *quarantine_,
-                                                config.storage.audit_interval, registry_);
+  disk_auditor_ = std::make_unique<DiskAuditor>(*disk_account_, *quarantine_, registry_);
   FOREBAY_ASSIGN_OR_RETURN(
       receive_state_,
       receive::RemoteWriteState::Create(config, *series_, *tables_, registry_, &store_->rows()));
@@ -222,7 +225,7 @@ Status Node::Start() {
   FOREBAY_RETURN_IF_ERROR(StartCluster());
   if (options_.mode == NodeMode::kReplay) return {};
   FOREBAY_RETURN_IF_ERROR(adxmon_->Start());
-  disk_auditor_->Start();
+  housekeeper_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
   started_ = true;
@@ -285,7 +288,7 @@ Status Node::Stop(MonotonicTime deadline) {
     note(uploads_->Stop(deadline));
   }
   if (jobs_ != nullptr) jobs_->Stop();
-  if (disk_auditor_ != nullptr) disk_auditor_->Stop();
+  if (housekeeper_ != nullptr) housekeeper_->Stop();
   if (admin_ != nullptr) note(admin_->Stop(std::max(deadline, clock_.Monotonic())));
   return first;
 }

@@ -33,7 +33,10 @@
 #include "server/admin.h"
 #include "server/disk_auditor.h"
 #include "server/drain.h"
+#include "server/flow_history.h"
+#include "server/housekeeper.h"
 #include "server/job_thread.h"
+#include "server/table_board.h"
 #include "server/volume_sender.h"
 #include "table/series_table.h"
 #include "table/table_registry.h"
@@ -52,6 +55,7 @@
 #include "wal/quarantine.h"
 #include "wal/request_ledger.h"
 #include "wal/segment_store.h"
+#include "wal/table_activity.h"
 #include "wal/wal.h"
 
 namespace forebay::server {
@@ -77,6 +81,13 @@ struct FlushReport {
   wal::FlushResult batches;
   uint64_t in_transfer = 0;  // batches of which a peer has not said what it has
   bool ok() const { return sealed.ok() && batches.ok() && in_transfer == 0; }
+};
+
+// What of the status is asked for; it never lists more tables or batches than that, nor than 1000.
+struct StatusOptions {
+  size_t tables = 1000;
+  size_t batches = 1000;
+  bool config = true;
 };
 
 // Threads: Start and Stop from one; the rest from any.
@@ -120,7 +131,10 @@ class Node {
   // Why the node should not get traffic; empty when it should.
   std::string NotReady() const;
   bool started() const { return started_.load(); }
-  std::string StatusJson() const;
+  // docs/http-api.md has the shapes.
+  std::string StatusJson(const StatusOptions& options = {}) const;
+  const FlowHistory& history() const { return *history_; }
+  const TableBoard& table_board() const { return *table_board_; }
   std::string MetricsText() const { return registry_.Expose(); }
   config::Config config() const EXCLUDES(mutex_);
 
@@ -138,6 +152,9 @@ class Node {
   std::vector<metrics::Sample> RowSamples() const;
   std::vector<metrics::Sample> CertificateSamples() const;
   void AddDiskMetrics();
+  // node_status.cc
+  void OpenStatus();
+  FlowTotals Flow() const;
   // node_cluster.cc
   bool HandsOver() const;
   Status OpenMembership();
@@ -161,6 +178,7 @@ class Node {
   std::atomic<bool> stopped_{false};
   SystemClock clock_;
   UnixMillis started_at_;
+  MonotonicTime started_mark_;  // the same, for ages
   io::PosixFileSystem fs_;
   metrics::Registry registry_;
 
@@ -173,6 +191,7 @@ class Node {
   std::unique_ptr<wal::DiskBudget> disk_budget_;
   std::unique_ptr<table::TableRegistry> tables_;
   std::unique_ptr<table::SeriesTable> series_;
+  std::unique_ptr<wal::TableActivity> activity_;
   std::unique_ptr<wal::SegmentStore> store_;
   std::unique_ptr<wal::Quarantine> quarantine_;
   std::unique_ptr<DiskAuditor> disk_auditor_;
@@ -194,6 +213,10 @@ class Node {
   std::unique_ptr<transfer::AdxMonHandler> adxmon_;
   std::unique_ptr<transfer::TransferServer> transfer_server_;  // null without transfers
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
+  std::unique_ptr<FlowHistory> history_;
+  std::unique_ptr<TableBoard> table_board_;
+  std::unique_ptr<Cached<upload::DeadLetterTotals>> dead_letters_;
+  std::unique_ptr<Housekeeper> housekeeper_;
   std::unique_ptr<JobThread> jobs_;
   std::unique_ptr<AdminHandlers> admin_handlers_;
   std::unique_ptr<http::Server> admin_;

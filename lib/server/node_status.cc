@@ -1,7 +1,10 @@
-// GET /api/v1/status: what an operator asks a node first, as JSON. Bounded: kMaxListed tables and
-// batches.
+// GET /api/v1/status: what an operator asks a node first, as JSON; and what is kept for it.
+// Bounded: kMaxListed tables and batches.
 #include <algorithm>
+#include <chrono>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "config/print.h"
 #include "server/node.h"
@@ -12,11 +15,15 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxListed = 1000;
+// More live batches than that are not looked through for those that run.
+constexpr size_t kMaxLiveBatches = 20'000;
+constexpr std::chrono::seconds kDeadLetterAge{10};
 
-json TablesJson(const std::vector<wal::TableBacklog>& backlog) {
+json TablesJson(const std::vector<wal::TableBacklog>& backlog, size_t most) {
   json tables = json::array();
   for (const wal::TableBacklog& table : backlog) {
-    if (tables.size() >= kMaxListed || table.segments.empty()) continue;
+    if (tables.size() >= most) break;
+    if (table.segments.empty()) continue;
     uint64_t rows = 0;
     uint64_t row_bytes = 0;
     uint64_t file_bytes = 0;
@@ -54,9 +61,25 @@ json GenerationsJson(const wal::WalStats& stats) {
       {"quarantined_records", stats.quarantined_records}};
 }
 
-json BatchesJson(const std::vector<wal::BatchStatus>& batches) {
+// Those that run come first, then those that failed; both, and the rest, oldest first.
+json BatchesJson(std::vector<wal::BatchStatus> batches,
+                 const std::vector<upload::DeliveryProgress>& running, size_t most) {
+  const auto rank = [](const wal::BatchStatus& batch) {
+    return batch.running ? 0 : batch.failures > 0 ? 1 : 2;
+  };
+  std::stable_sort(batches.begin(), batches.end(),
+                   [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  if (batches.size() > most) batches.resize(most);
   json list = json::array();
   for (const wal::BatchStatus& batch : batches) {
+    json deliveries = json::array();
+    for (const upload::DeliveryProgress& delivery : running) {
+      if (delivery.batch != batch.id) continue;
+      deliveries.push_back({{"sink", delivery.sink},
+                            {"read_bytes", delivery.read_bytes},
+                            {"total_bytes", delivery.total_bytes},
+                            {"seconds", delivery.seconds}});
+    }
     list.push_back({{"id", batch.id},
                     {"database", batch.database},
                     {"table", batch.table},
@@ -66,8 +89,9 @@ json BatchesJson(const std::vector<wal::BatchStatus>& batches) {
                     {"row_bytes", batch.row_bytes},
                     {"created", FormatRfc3339(batch.created)},
                     {"running", batch.running},
+                    {"deliveries", std::move(deliveries)},
                     {"failures", batch.failures},
-                    {"last_error", batch.last_error}});
+                    {"last_error", config::MaskSecrets(batch.last_error)}});
   }
   return list;
 }
@@ -99,13 +123,17 @@ json DiskClassesJson(const std::array<wal::DiskUsage, wal::kDiskClasses>& usage)
   return classes;
 }
 
-json ClusterJson(const cluster::Membership& membership) {
+json ClusterJson(const cluster::Membership& membership,
+                 const std::map<std::string, uint64_t>& tables) {
   const auto set = membership.Snapshot();
   const cluster::Member* leader = set->Leader();
   json members = json::array();
   for (const cluster::Member& member : set->members()) {
-    members.push_back(
-        {{"name", member.name}, {"address", member.address}, {"ready", member.ready}});
+    const auto owned = tables.find(member.name);
+    members.push_back({{"name", member.name},
+                       {"address", member.address},
+                       {"ready", member.ready},
+                       {"tables", owned == tables.end() ? 0 : owned->second}});
   }
   return {{"self", membership.self()},
           {"leader", leader == nullptr ? json() : json(leader->name)},
@@ -119,52 +147,151 @@ json TransfersJson(const transfer::PoolStatus& status) {
           {"leaving_peers", status.leaving_peers}, {"last_error", status.last_error}};
 }
 
+json DeadLettersJson(const upload::DeadLetterTotals& totals) {
+  json letters = {{"batches", totals.batches}, {"bytes", totals.bytes}};
+  if (totals.oldest) letters["oldest"] = FormatRfc3339(*totals.oldest);
+  return letters;
+}
+
+json Used(uint64_t used, uint64_t max) { return {{"used_bytes", used}, {"max_bytes", max}}; }
+
+json DiskJson(const wal::DiskAccount& account, const wal::DiskStatus& status,
+              const config::Storage& limits) {
+  json disk = Used(account.used(), limits.max_disk.value);
+  disk["full"] = status.shortage.any();
+  disk["by_class"] = DiskClassesJson(account.usage());
+  disk["high_watermark_percent"] = limits.high_watermark;
+  disk["low_watermark_percent"] = limits.low_watermark;
+  disk["short_of"] = json::array();
+  if (status.shortage.limit) disk["short_of"].push_back("max_disk");
+  if (status.shortage.volume) disk["short_of"].push_back("volume");
+  if (status.shortage.inodes) disk["short_of"].push_back("inodes");
+  if (status.figures.space_known) {
+    disk["volume"] = {{"free_bytes", status.figures.space.available_bytes},
+                      {"reserve_bytes", limits.reserve.value}};
+  }
+  return disk;
+}
+
+// One word for what the node is at.
+std::string StateName(bool started, bool stopping, DrainState drain, bool ready) {
+  if (!started) return "starting";
+  if (stopping) return "stopping";
+  if (drain != DrainState::kServing) return std::string(Name(drain));
+  return ready ? "ready" : "not ready";
+}
+
+std::string_view DurabilityName(config::Durability durability) {
+  switch (durability) {
+    case config::Durability::kSync:
+      return "sync";
+    case config::Durability::kWrite:
+      return "write";
+    case config::Durability::kNone:
+      return "none";
+  }
+  return "";
+}
+
 }  // namespace
 
-std::string Node::StatusJson() const {
+void Node::OpenStatus() {
+  history_ = std::make_unique<FlowHistory>(clock_);
+  table_board_ = std::make_unique<TableBoard>(
+      TableBoard::Parts{clock_, *store_, *activity_, *tables_, *membership_, [this] {
+                          std::vector<std::string> leaving;
+                          if (transfers_ != nullptr) leaving = transfers_->status().leaving_peers;
+                          if (drainer_->state() != DrainState::kServing)
+                            leaving.push_back(membership_->self());
+                          return leaving;
+                        }});
+  dead_letters_ = std::make_unique<Cached<upload::DeadLetterTotals>>(
+      clock_, kDeadLetterAge, [this] { return uploads_->dead_letters(); });
+  housekeeper_ = std::make_unique<Housekeeper>();
+  housekeeper_->Add(FlowHistory::kInterval, [this] { history_->Sample(Flow()); });
+  housekeeper_->Add(options_.config.storage.audit_interval, [this] {
+    (void)disk_auditor_->Run();  // logs what it finds
+  });
+}
+
+FlowTotals Node::Flow() const {
+  FlowTotals flow;
+  for (const auto& [database, rows] : store_->rows().Snapshot()) {
+    flow.received_rows += rows.received + rows.from_peers;
+    flow.uploaded_rows += rows.uploaded;
+    flow.transferred_rows += rows.transferred;
+    flow.refused_rows += rows.refused;
+    flow.pending_rows += rows.pending();
+  }
+  const wal::WalStats wal = wal_->stats();
+  const http::ServerStats http = ingest_->stats();
+  flow.errors = http.responses[4] + http.responses[5] + wal.journal_errors + wal.seal_errors;
+  for (const upload::SinkStatus& sink : uploads_->SinkStatuses()) flow.errors += sink.failures;
+  flow.quarantine_bytes = quarantine_->bytes();
+  flow.disk_bytes = disk_account_->used();
+  flow.memory_bytes = wal.memory_bytes;
+  return flow;
+}
+
+std::string Node::StatusJson(const StatusOptions& options) const {
   const config::Config running = config();
   const wal::StoreTotals totals = store_->Totals();
+  const wal::WalStats wal = wal_->stats();
   const std::string not_ready = NotReady();
+  const MonotonicTime now = clock_.Monotonic();
   json status;
   status["version"] = options_.version;
   status["started"] = FormatRfc3339(started_at_);
   status["ready"] = not_ready.empty();
   status["not_ready_reason"] = not_ready;
+  status["node"] = {{"name", membership_->self()},
+                    {"state", StateName(started_, stopping_, drainer_->state(), not_ready.empty())},
+                    {"uptime_seconds",
+                     std::chrono::duration_cast<std::chrono::seconds>(now - started_mark_).count()},
+                    {"durability", DurabilityName(running.durability)},
+                    {"time", FormatRfc3339(clock_.Now())}};
   status["series"] = {{"known", series_->size()},
                       {"memory_bytes", series_->bytes()},
                       {"max", running.limits.series_max},
                       {"max_bytes", running.limits.series_bytes.value}};
-  status["tables"] = {{"seen", tables_->size()},
-                      {"max", running.limits.tables_max},
-                      {"pending", TablesJson(store_->Backlog())}};
-  status["generations"] = GenerationsJson(wal_->stats());
+  const size_t most_tables = std::min(options.tables, kMaxListed);
+  status["tables"] = {
+      {"seen", tables_->size()},
+      {"max", running.limits.tables_max},
+      {"pending", most_tables == 0 ? json::array() : TablesJson(store_->Backlog(), most_tables)}};
+  status["generations"] = GenerationsJson(wal);
   status["segments"] = {{"count", totals.segments},
                         {"rows", totals.rows},
                         {"row_bytes", totals.row_bytes},
-                        {"file_bytes", totals.file_bytes}};
-  status["batches"] = BatchesJson(queue_->Snapshot(kMaxListed));
+                        {"file_bytes", totals.file_bytes},
+                        {"unreadable", totals.unreadable}};
+  status["batches"] = BatchesJson(queue_->Snapshot(kMaxLiveBatches), uploads_->Running(),
+                                  std::min(options.batches, kMaxListed));
+  status["queue"] = {{"batches", queue_->size()}, {"running", queue_->running()}};
   status["sinks"] = SinksJson(uploads_->SinkStatuses());
-  status["cluster"] = ClusterJson(*membership_);
+  status["dead_letters"] = DeadLettersJson(*dead_letters_->Get());
+  status["cluster"] = ClusterJson(*membership_, table_board_->CountByOwner());
   status["drain"] = json::parse(drainer_->report().Json(), nullptr, /*allow_exceptions=*/false);
   if (transfers_ != nullptr) status["transfers"] = TransfersJson(transfers_->status());
   status["quarantine"] = {{"files", quarantine_->files()},
                           {"bytes", quarantine_->bytes()},
                           {"max_bytes", quarantine_->max_bytes()},
                           {"dropped", quarantine_->dropped_items()}};
+  const receive::ReceiveMetrics& receiving = receive_state_->metrics();
   status["limits"] = {
-      {"disk",
-       {{"used_bytes", disk_account_->used()},
-        {"max_bytes", running.storage.max_disk.value},
-        {"full", disk_budget_->full()},
-        {"by_class", DiskClassesJson(disk_account_->usage())}}},
-      {"memory",
-       {{"used_bytes", wal_->stats().memory_bytes},
-        {"max_bytes", running.generation.max_memory.value}}},
+      {"disk", DiskJson(*disk_account_, disk_budget_->status(), running.storage)},
+      {"memory", Used(wal.memory_bytes, running.generation.max_memory.value)},
+      {"in_flight_bodies",
+       Used(receiving.in_flight_bytes.load(), running.limits.in_flight_bodies.value)},
+      {"decoded_requests",
+       Used(receiving.in_flight_decoded_bytes.load(), running.limits.in_flight_bodies.value)},
       {"connections",
        {{"open", ingest_->stats().connections_open}, {"max", running.http.max_connections}}}};
+  if (options.config) {
+    status["config"] = json::parse(config::PrintJson(running), nullptr, /*allow_exceptions=*/false);
+  }
   // Values and labels are UTF-8 checked on the way in; whatever else may be in an error text is
   // replaced.
-  status["config"] = json::parse(config::PrintJson(running), nullptr, /*allow_exceptions=*/false);
   return status.dump(2, ' ', false, json::error_handler_t::replace);
 }
 

@@ -80,6 +80,8 @@ Status BatchReader::Cursor::Advance(BatchReader& owner) {
       return OkStatus();
     }
     ++owner.stats_.blocks;
+    owner.stats_.file_bytes += (*block)->frame.size();
+    owner.ShowProgress();
     state_ = State::kEnd;
     FOREBAY_RETURN_IF_ERROR(TakeBlock(owner, **block));
     if (state_ != State::kEnd) return OkStatus();

@@ -11,6 +11,7 @@
 // so is a full disk for the quarantine.
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <memory>
@@ -51,6 +52,7 @@ enum class RunKind { kSeries, kText, kEnd };
 struct BatchReadStats {
   uint64_t rows = 0;            // handed out so far
   uint64_t blocks = 0;          // read so far
+  uint64_t file_bytes = 0;      // of these blocks, in their files
   uint64_t damaged_ranges = 0;  // met so far
   uint64_t damaged_bytes = 0;
 };
@@ -88,6 +90,11 @@ class BatchReader {
   bool source_error() const { return source_error_; }
   // From now on Next fails with kCancelled once a stop was asked for.
   void set_stop(std::stop_token stop) { stop_ = std::move(stop); }
+  // stats().file_bytes is kept there, for other threads. It outlives the reader.
+  void set_progress(std::atomic<uint64_t>& file_bytes) {
+    progress_ = &file_bytes;
+    ShowProgress();
+  }
   // For what a sink waits for beside rows: it gives up when this asks for it.
   const std::stop_token& stop() const { return stop_; }
 
@@ -106,6 +113,9 @@ class BatchReader {
   Status Start();
   void Enqueue(size_t index);
   void ShowSeries(const Cursor& cursor);
+  void ShowProgress() {
+    if (progress_ != nullptr) progress_->store(stats_.file_bytes, std::memory_order_relaxed);
+  }
 
   io::FileSystem& fs_;
   const std::vector<Source> sources_;
@@ -123,6 +133,7 @@ class BatchReader {
   BatchReadStats stats_;
   bool source_error_ = false;
   std::stop_token stop_;
+  std::atomic<uint64_t>* progress_ = nullptr;
 };
 
 // The schema that the first block of the segment names; nothing when it names none. Errors: those

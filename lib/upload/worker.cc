@@ -54,6 +54,7 @@ UploadPool::UploadPool(const config::Upload& config, const std::string& dead_let
     : config_(config),
       parts_(parts),
       dead_letters_(parts.fs, dead_letter_directory),
+      progress_(parts.clock),
       sinks_(std::move(sinks)),
       started_(parts.clock.Now()),
       random_(std::random_device{}()) {
@@ -341,13 +342,17 @@ Result<Receipt> UploadPool::Deliver(wal::Batch& batch, const wal::ManifestSink& 
     target.prepared.insert(prepared_key);
   }
   std::vector<BatchReader::Source> sources;
+  uint64_t file_bytes = 0;
   for (const wal::SegmentLease& lease : batch.leases) {
     sources.push_back({lease.info().file_name, lease.path()});
+    file_bytes += lease.info().file_bytes;
   }
+  ProgressBoard::Delivery progress(progress_, header.id, sink.name, file_bytes);
   FOREBAY_ASSIGN_OR_RETURN(const auto reader, BatchReader::Open(parts_.fs, std::move(sources),
                                                                 !batch.manifest.schema_hash.empty(),
                                                                 parts_.quarantine, *damage_));
   reader->set_stop(stop_.get_token());
+  reader->set_progress(progress.read_bytes());
   auto receipt = target.sink.Upload(header, *reader);
   source_error = reader->source_error();
   if (!receipt.ok()) {

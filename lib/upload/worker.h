@@ -28,6 +28,7 @@
 #include "io/file_system.h"
 #include "metrics/registry.h"
 #include "upload/dead_letters.h"
+#include "upload/progress.h"
 #include "upload/sink_health.h"
 #include "upload/sink_set.h"
 #include "wal/batch_manifest.h"
@@ -65,6 +66,10 @@ class UploadPool {
   bool RunOnce(MonotonicTime deadline);
 
   std::vector<SinkStatus> SinkStatuses() const;
+  // Deliveries that run now. Threads: any.
+  std::vector<DeliveryProgress> Running() const { return progress_.Snapshot(); }
+  // Reads the directories of the dead letters. Threads: any.
+  DeadLetterTotals dead_letters() const { return dead_letters_.Totals(); }
 
  private:
   struct Target;  // a sink with its health, counters and prepared tables
@@ -95,6 +100,7 @@ class UploadPool {
   const config::Upload config_;
   UploadParts parts_;
   DeadLetters dead_letters_;
+  ProgressBoard progress_;
   SinkSet sinks_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Target>>
       targets_;  // database, sink

@@ -10,6 +10,7 @@
 #include "wal/flake_id.h"
 #include "wal/internal/peek_rows.h"
 #include "wal/segment_reader.h"
+#include "wal/table_activity.h"
 
 namespace forebay::wal {
 SegmentLease::SegmentLease(SegmentLease&& other) noexcept
@@ -33,8 +34,9 @@ void SegmentLease::Release() {
   if (store_ != nullptr) std::exchange(store_, nullptr)->GiveBack(info_.file_name);
 }
 
-SegmentStore::SegmentStore(io::FileSystem& fs, const Clock& clock, std::string directory)
-    : fs_(fs), clock_(clock), directory_(std::move(directory)) {}
+SegmentStore::SegmentStore(io::FileSystem& fs, const Clock& clock, std::string directory,
+                           TableActivity* activity)
+    : fs_(fs), clock_(clock), directory_(std::move(directory)), activity_(activity) {}
 
 Status SegmentStore::LoadExisting() {
   FOREBAY_ASSIGN_OR_RETURN(const auto entries, fs_.List(directory_));
@@ -104,6 +106,7 @@ void SegmentStore::AddLocked(SegmentInfo info, RowOrigin origin) {
 }
 
 void SegmentStore::Add(std::vector<SegmentInfo> segments, RowOrigin origin) {
+  if (activity_ != nullptr && origin == RowOrigin::kSealed) activity_->Add(segments);
   MutexLock lock(mutex_);
   for (SegmentInfo& segment : segments) AddLocked(std::move(segment), origin);
   ++version_;
@@ -217,6 +220,27 @@ void SegmentStore::KeepHere(const SegmentLease& lease) {
 StoreTotals SegmentStore::Totals() const {
   MutexLock lock(mutex_);
   return totals_;
+}
+
+std::map<std::string, TableTotals> SegmentStore::Tables() const {
+  std::map<std::string, TableTotals> tables;
+  MutexLock lock(mutex_);
+  TableTotals* table = nullptr;
+  for (const auto& [file_name, entry] : segments_) {
+    const SegmentInfo& info = entry.info;
+    // Mostly the table of the one before.
+    if (table == nullptr || table->name.database != info.name.database ||
+        table->name.table != info.name.table || table->name.schema_hash != info.name.schema_hash) {
+      table = &tables.try_emplace(SegmentKey(info.name), TableTotals{info.name, 0, 0, 0, 0, {}})
+                   .first->second;
+    }
+    if (table->segments == 0 || info.created < table->oldest) table->oldest = info.created;
+    table->segments += 1;
+    table->rows += info.rows;
+    table->row_bytes += info.row_bytes;
+    table->file_bytes += info.file_bytes;
+  }
+  return tables;
 }
 
 std::optional<UnixMillis> SegmentStore::OldestCreated() const {
