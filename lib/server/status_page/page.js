@@ -3,7 +3,7 @@
 
 const EVERY = 5000; // ms
 const PATIENCE = 10000;
-const FIRST_TABLES = 50;
+const FIRST_TABLES = 20;
 const MOST_TABLES = 500;
 
 const byId = (id) => document.getElementById(id);
@@ -153,7 +153,7 @@ byId("search").addEventListener("input", () => {
 });
 byId("sort").addEventListener("change", soon);
 byId("more").addEventListener("click", () => {
-  tablesShown = Math.min(MOST_TABLES, tablesShown * 3);
+  tablesShown = Math.min(MOST_TABLES, tablesShown * 5);
   soon();
 });
 byId("config").addEventListener("toggle", showConfig);

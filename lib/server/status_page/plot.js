@@ -97,15 +97,18 @@ class Plot {
   text(value) {
     return this.options.text(value).filter(Boolean).join(GAP);
   }
+  short(value) {
+    return this.text(value).replace(/ ?rows/, "");
+  }
 
   show() {
     const shown = this.options.of ? this.options.of(this.values) : this.values[this.values.length - 1];
     const [number, unit] = this.options.text(shown);
     this.now.replaceChildren(number, el("span", null, unit));
     this.element.classList.toggle("bad", Boolean(this.options.bad && shown > 0));
-    this.left.textContent = this.values.length ? `max ${this.text(this.greatest)}` : "no point yet";
-    const minutes = (this.values.length * this.step) / 60000;
-    this.right.textContent = this.values.length ? `last ${duration(minutes * 60)}` : "";
+    this.left.textContent = this.values.length ? `max ${this.short(this.greatest)}` : "no point yet";
+    const seconds = (this.values.length * this.step) / 1000;
+    this.right.textContent = this.values.length ? `last ${duration(seconds < 60 ? seconds : seconds - (seconds % 60))}` : "";
     this.svg.setAttribute("aria-label", `${this.options.title}: ${this.text(shown)}, greatest ${this.text(this.greatest)}`);
   }
 
@@ -120,7 +123,7 @@ class Plot {
     this.cursor.setAttribute("x1", this.x(best));
     this.cursor.setAttribute("x2", this.x(best));
     this.cursor.setAttribute("visibility", "visible");
-    this.left.textContent = this.text(this.values[best]);
+    this.left.textContent = this.short(this.values[best]);
     this.right.textContent = clockTime(new Date(this.times[best]));
   }
 

@@ -24,7 +24,8 @@ function sinkState(sink) {
 function sinks(status) {
   if (!status.sinks.length) return [el("p", { class: "empty" }, "No database has a sink.")];
   const now = status.node.time;
-  return status.sinks.map((sink) => {
+  const order = (sink) => (sinkState(sink)[0] === "bad" ? 0 : 1); // what is dead comes first
+  return [...status.sinks].sort((a, b) => order(a) - order(b)).map((sink) => {
     const [kind, word] = sinkState(sink);
     const text = [`${plural(sink.delivered_batches, "batch", "batches")}, ${plural(sink.delivered_rows, "row", "rows")} delivered`];
     if (sink.last_success_time) text.push(`last ${age(sink.last_success_time, now)} ago`);
@@ -111,7 +112,7 @@ function tables(answer, status) {
   }
   const now = status.node.time;
   const made = answer.tables.map((entry) => [
-    [el("div", { class: "name" }, entry.table), el("div", { class: "sub" }, entry.database)],
+    [el("div", { class: "name" }, entry.table), el("div", { class: "sub" }, entry.database, el("span", { class: "narrow" }, ` \u00b7 ${entry.owner}`))],
     [count(entry.rows_per_second), el("span", { class: "unit" }, "/s")],
     [bytes(entry.row_bytes_per_second), el("span", { class: "unit" }, "/s")],
     count(entry.rows),
@@ -120,7 +121,7 @@ function tables(answer, status) {
     el("span", { class: "owner" }, entry.owner),
   ]);
   return [table([["Table", ""], ["Rows", "n"], ["Bytes", "n wide"], ["Pending rows", "n"], ["Segments", "n wide"],
-                 ["Oldest", "n wide"], ["Owner", ""]], made)];
+                 ["Oldest", "n wide"], ["Owner", "wide"]], made)];
 }
 
 function limit(name, used, most, text, bad) {

@@ -169,6 +169,54 @@ TEST_CASE("node: the status tells tables, sinks, limits and the configuration") 
   CHECK(status["limits"]["disk"]["max_bytes"] == ConfigIn(folder).storage.max_disk.value);
 }
 
+TEST_CASE("node: the status page and its answers are on the admin port, and nowhere else") {
+  const TemporaryFolder folder;
+  config::Config config = ConfigIn(folder);
+  config.cluster.member = "node-0";
+  config.databases[0].sinks[0].name = "lake";
+  const auto node = StartNode(OptionsFor(config));
+  CHECK(Do("POST", node->ingest_port(), "/api/v1/write", WriteBody(3)).status == 204);
+  CHECK(Do("POST", node->admin_port(), "/-/flush?upload=false").status == 200);
+  const auto page = Do("GET", node->admin_port(), "/status");
+  CHECK(page.status == 200);
+  CHECK(page.Header("Content-Type") == "text/html; charset=utf-8");
+  const auto root = Do("GET", node->admin_port(), "/");
+  CHECK(root.status == 302);
+  CHECK(root.Header("Location") == "status");
+  CHECK(Do("GET", node->ingest_port(), "/status").status == 404);
+
+  const json status = json::parse(
+      Do("GET", node->admin_port(), "/api/v1/status?tables=0&batches=0&config=false").body);
+  CHECK(status["node"]["name"] == "node-0");
+  CHECK(status["node"]["state"] == "ready");
+  CHECK(status["node"]["durability"] == "sync");
+  CHECK(status["tables"]["pending"].empty());
+  CHECK_FALSE(status.contains("config"));
+  CHECK(status["dead_letters"]["batches"] == 0);
+  CHECK(status["limits"]["in_flight_bodies"]["max_bytes"] == config.limits.in_flight_bodies.value);
+  const json tables =
+      json::parse(Do("GET", node->admin_port(), "/api/v1/tables?search=UP&limit=5").body);
+  REQUIRE(tables["tables"].size() == 1);
+  CHECK(tables["tables"][0]["table"] == "Up");
+  CHECK(tables["tables"][0]["owner"] == "node-0");
+  CHECK(tables["tables"][0]["rows"] == 1);
+  CHECK(tables["tables"][0]["rows_per_second"] > 0);
+  CHECK(json::parse(Do("GET", node->admin_port(), "/api/v1/history").body)["interval_seconds"] ==
+        5);
+  const auto yaml = Do("GET", node->admin_port(), "/api/v1/config");
+  CHECK(yaml.Header("Content-Type") == "text/plain; charset=utf-8");
+  CHECK(yaml.body.find("name: lake") != std::string::npos);
+
+  for (const char* path : {"/api/v1/tables?sort=size", "/api/v1/tables?limit=-1",
+                           "/api/v1/tables?limit=", "/api/v1/history?from=x",
+                           "/api/v1/status?tables=all", "/api/v1/status?batches=1.5"}) {
+    INFO(path);
+    CHECK(Do("GET", node->admin_port(), path).status == 400);
+  }
+  CHECK(Do("GET", node->admin_port(), "/api/v1/tables?search=" + std::string(201, 'x')).status ==
+        400);
+}
+
 TEST_CASE("node: a reload that fails changes nothing and says why") {
   const TemporaryFolder folder;
   NodeOptions options = OptionsFor(ConfigIn(folder));

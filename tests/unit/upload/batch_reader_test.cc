@@ -1,6 +1,7 @@
 #include "upload/batch_reader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <sstream>
@@ -266,6 +267,25 @@ TEST_CASE_METHOD(ReaderFixture, "batch reader: stops when it is cancelled") {
   REQUIRE_FALSE(kind.ok());
   CHECK(kind.error().code() == ErrorCode::kCancelled);
   CHECK(reader->source_error());
+}
+
+TEST_CASE_METHOD(ReaderFixture, "batch reader: tells how much of the files it has read") {
+  const std::string first = maker.Write("Cpu", 1, {{1, "h", {1}, {1}}, {2, "h", {1}, {1}}}, "", 1);
+  const std::string second = maker.Write("Cpu", 2, {{3, "h", {1}, {1}}}, "", 1);
+  auto reader = Open({first, second});
+  std::atomic<uint64_t> read{0};
+  reader->set_progress(read);
+  const uint64_t begin = read;  // The first block of each.
+  CHECK(begin > 0);
+  while (*reader->Next() != RunKind::kEnd) CHECK(read == reader->stats().file_bytes);
+  CHECK(read > begin);
+  const uint64_t files =
+      fs.Contents("segments/" + first)->size() + fs.Contents("segments/" + second)->size();
+  CHECK(read < files);  // Heads and summaries are no blocks.
+  CHECK(read * 2 > files);
+  REQUIRE(reader->Rewind().ok());
+  REQUIRE(*reader->Next() == RunKind::kSeries);
+  CHECK(read == begin);
 }
 
 TEST_CASE_METHOD(ReaderFixture, "batch reader: rewound, it gives the same rows again") {
