@@ -34,7 +34,7 @@ class Browser:
         to_browser, self.output = os.pipe()
         self.input, from_browser = os.pipe()
         # The protocol is spoken on descriptors 3 and 4.
-        command = ["/bin/sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", PROGRAM, *FLAGS,
+        command = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", PROGRAM, *FLAGS,
                    f"--user-data-dir={folder / 'browser'}", "about:blank"]
         self.log = open(folder / "browser.log", "wb")
         self.process = subprocess.Popen(command, pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL,

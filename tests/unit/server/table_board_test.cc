@@ -33,7 +33,8 @@ struct BoardFixture {
   }
   std::vector<std::string> Names(const TableQuery& query) {
     std::vector<std::string> names;
-    for (const json& table : Read(query).at("tables")) names.push_back(table.at("table"));
+    const json answer = Read(query);
+    for (const json& table : answer.at("tables")) names.push_back(table.at("table"));
     return names;
   }
 
@@ -123,7 +124,8 @@ TEST_CASE_METHOD(BoardFixture, "table board: owners are those of the members tha
   counts = board.CountByOwner();
   CHECK(counts.count("node-1") == 0);
   CHECK(counts["node-0"] + counts["node-2"] == 300);
-  for (const json& table : Read({"", 500, TableOrder::kName}).at("tables")) {
+  const json answer = Read({"", 500, TableOrder::kName});
+  for (const json& table : answer.at("tables")) {
     const std::string key =
         tables
             .Get(*tables.Find("Metrics_" + table.at("table").get<std::string>() + "_" +
