@@ -29,6 +29,7 @@ void FlowHistory::Sample(const FlowTotals& totals) {
   point.time = clock_.Now();
   point.seconds = std::chrono::duration<double>(now - last_time_).count();
   point.received = Rate(last_.received_rows, totals.received_rows, point.seconds);
+  point.from_peers = Rate(last_.from_peers_rows, totals.from_peers_rows, point.seconds);
   point.uploaded = Rate(last_.uploaded_rows, totals.uploaded_rows, point.seconds);
   point.transferred = Rate(last_.transferred_rows, totals.transferred_rows, point.seconds);
   point.refused = Rate(last_.refused_rows, totals.refused_rows, point.seconds);
@@ -58,6 +59,7 @@ std::string FlowHistory::Json(uint64_t from) const {
   column("time_ms", [](const Point& p) { return p.time.value; });
   column("seconds", [](const Point& p) { return std::round(p.seconds * 1000) / 1000; });
   column("received_rows_per_second", [](const Point& p) { return p.received; });
+  column("from_peers_rows_per_second", [](const Point& p) { return p.from_peers; });
   column("uploaded_rows_per_second", [](const Point& p) { return p.uploaded; });
   column("transferred_rows_per_second", [](const Point& p) { return p.transferred; });
   column("refused_rows_per_second", [](const Point& p) { return p.refused; });

@@ -16,7 +16,8 @@ namespace forebay::server {
 
 // All of the node, since it started, and now.
 struct FlowTotals {
-  uint64_t received_rows = 0;     // from clients and peers
+  uint64_t received_rows = 0;  // from clients
+  uint64_t from_peers_rows = 0;
   uint64_t uploaded_rows = 0;     // every sink has them
   uint64_t transferred_rows = 0;  // a peer has them
   uint64_t refused_rows = 0;
@@ -48,7 +49,8 @@ class FlowHistory {
   struct Point {
     UnixMillis time;
     double seconds = 0;   // that it stands for
-    double received = 0;  // rows a second, as the next three
+    double received = 0;  // rows a second, as the next four
+    double from_peers = 0;
     double uploaded = 0;
     double transferred = 0;
     double refused = 0;

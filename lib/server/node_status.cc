@@ -217,7 +217,8 @@ void Node::OpenStatus() {
 FlowTotals Node::Flow() const {
   FlowTotals flow;
   for (const auto& [database, rows] : store_->rows().Snapshot()) {
-    flow.received_rows += rows.received + rows.from_peers;
+    flow.received_rows += rows.received;
+    flow.from_peers_rows += rows.from_peers;
     flow.uploaded_rows += rows.uploaded;
     flow.transferred_rows += rows.transferred;
     flow.refused_rows += rows.refused;

@@ -351,4 +351,4 @@ def test_members_and_owners_of_several_nodes(make_forebay, open_page):
     page.wait("document.querySelectorAll('#tables .owner').length === 60")
     owners = page.js("[...document.querySelectorAll('#tables .owner')].map((cell) => cell.textContent)")
     assert [owners.count(f"node-{n}") for n in range(3)] == owned
-    assert page.js("document.querySelectorAll('#plots .plot').length") == 6
+    assert page.js("document.querySelectorAll('#plots .plot').length") == 7

@@ -58,8 +58,8 @@ class Plot {
 
   // Puts points where their times are: a pause of the node is a gap.
   draw(history) {
-    this.times = history.column("time_ms");
     this.values = history.column(this.options.column);
+    this.times = this.values.length ? history.column("time_ms") : [];
     this.step = history.interval * 1000;
     const span = history.most * this.step;
     this.end = this.times.length ? this.times[this.times.length - 1] : Date.now();
@@ -146,6 +146,7 @@ const sum = (values) => (values.length ? values.reduce((a, b) => a + b, 0) : und
 
 const PLOTS = [
   { title: "Received", column: "received_rows_per_second", text: perSecond },
+  { title: "From peers", column: "from_peers_rows_per_second", text: perSecond, cluster: true },
   { title: "Uploaded", column: "uploaded_rows_per_second", text: perSecond },
   { title: "Given to peers", column: "transferred_rows_per_second", text: perSecond, cluster: true },
   { title: "Pending", column: "pending_rows", text: rows },

@@ -1,6 +1,6 @@
 // The parts of the page, each made of the node's answers. They are made anew at each poll.
 
-const BATCHES_SHOWN = 30;
+const BATCHES_SHOWN = 12;
 
 function stateKind(state) {
   if (state === "ready") return "ok";
@@ -87,14 +87,16 @@ function batchState(batch) {
     });
   }
   if (batch.running) return [pill("ok", "running")];
-  return [batch.failures ? pill("bad", "failed, tried again") : pill("idle", "waiting")];
+  return [batch.failures ? pill("bad", `failed ${batch.failures}\u00d7, tried again`) : pill("idle", "waiting")];
 }
 
 function batches(status) {
   if (!status.batches.length) return [el("p", { class: "empty" }, "No batch is on its way.")];
-  const made = status.batches.slice(0, BATCHES_SHOWN).map((batch) => [
+  const told = new Set(); // batches of one dead sink mostly say the same
+  const news = (error) => error && !told.has(error) && told.add(error);
+  const made = status.batches.map((batch) => [
     [el("div", { class: "name" }, batch.table), el("div", { class: "sub" }, `${batch.database} \u00b7 ${batch.id}`),
-     batch.last_error ? el("div", { class: "error" }, `${plural(batch.failures, "failed try", "failed tries")}: ${batch.last_error}`) : null],
+     news(batch.last_error) ? el("div", { class: "error" }, batch.last_error) : null],
     batchState(batch),
     bytes(batch.row_bytes),
     count(batch.rows),
@@ -103,7 +105,9 @@ function batches(status) {
     age(batch.created, status.node.time),
   ]);
   return [table([["Table", "batch"], ["State", "state"], ["Size", "n"], ["Rows", "n wide"], ["Segments", "n wide"],
-                 ["Made by", "wide"], ["Age", "n wide"]], made)];
+                 ["Made by", "wide"], ["Age", "n wide"]], made),
+          status.queue.batches > made.length
+            ? el("p", { class: "empty" }, `and ${whole(status.queue.batches - made.length)} more`) : null].filter(Boolean);
 }
 
 function tables(answer, status) {

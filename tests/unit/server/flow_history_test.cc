@@ -31,6 +31,9 @@ TEST_CASE_METHOD(HistoryFixture, "flow history: points are rates since the one b
   Sample(totals);
   totals.received_rows = 1500;
   totals.uploaded_rows = 50;
+  totals.from_peers_rows = 5;
+  totals.transferred_rows = 15;
+  totals.refused_rows = 25;
   totals.errors = 5;
   totals.pending_rows = 7;
   Sample(totals);
@@ -39,6 +42,9 @@ TEST_CASE_METHOD(HistoryFixture, "flow history: points are rates since the one b
   CHECK(points.at("seconds") == json::array({5.0, 5.0}));
   CHECK(points.at("received_rows_per_second") == json::array({100.0, 200.0}));
   CHECK(points.at("uploaded_rows_per_second") == json::array({0.0, 10.0}));
+  CHECK(points.at("from_peers_rows_per_second")[1] == 1.0);
+  CHECK(points.at("transferred_rows_per_second")[1] == 3.0);
+  CHECK(points.at("refused_rows_per_second")[1] == 5.0);
   CHECK(points.at("errors") == json::array({2, 3}));
   CHECK(points.at("pending_rows") == json::array({40, 7}));
 }
