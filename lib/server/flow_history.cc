@@ -47,14 +47,16 @@ std::string FlowHistory::Json(uint64_t from) const {
   MutexLock lock(mutex_);
   const uint64_t oldest = next_ > kPoints ? next_ - kPoints : 0;
   const uint64_t first = from > next_ ? oldest : std::max(from, oldest);
+  const std::array<Point, kPoints>& points = points_;
+  const uint64_t next = next_;
   json["interval_seconds"] = kInterval.count();
   json["max_points"] = kPoints;
   json["first"] = first;
-  json["next"] = next_;
+  json["next"] = next;
   const auto column = [&](const char* name, auto value) {
     nlohmann::json& list = columns[name];
     list = nlohmann::json::array();
-    for (uint64_t i = first; i < next_; ++i) list.push_back(value(points_[i % kPoints]));
+    for (uint64_t i = first; i < next; ++i) list.push_back(value(points[i % kPoints]));
   };
   column("time_ms", [](const Point& p) { return p.time.value; });
   column("seconds", [](const Point& p) { return std::round(p.seconds * 1000) / 1000; });
