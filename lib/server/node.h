@@ -31,6 +31,7 @@
 #include "receive/remote_write_replay.h"
 #include "receive/remote_write_state.h"
 #include "server/admin.h"
+#include "server/cached.h"
 #include "server/disk_auditor.h"
 #include "server/drain.h"
 #include "server/flow_history.h"

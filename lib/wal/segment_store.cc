@@ -222,23 +222,23 @@ StoreTotals SegmentStore::Totals() const {
   return totals_;
 }
 
-std::map<std::string, TableTotals> SegmentStore::Tables() const {
-  std::map<std::string, TableTotals> tables;
+std::vector<TableTotals> SegmentStore::Tables() const {
+  std::vector<TableTotals> tables;
   MutexLock lock(mutex_);
-  TableTotals* table = nullptr;
+  const SegmentName* last = nullptr;
   for (const auto& [file_name, entry] : segments_) {
     const SegmentInfo& info = entry.info;
-    // Mostly the table of the one before.
-    if (table == nullptr || table->name.database != info.name.database ||
-        table->name.table != info.name.table || table->name.schema_hash != info.name.schema_hash) {
-      table = &tables.try_emplace(SegmentKey(info.name), TableTotals{info.name, 0, 0, 0, 0, {}})
-                   .first->second;
+    if (last == nullptr || last->table != info.name.table ||
+        last->schema_hash != info.name.schema_hash || last->database != info.name.database) {
+      tables.push_back({SegmentKey(info.name), 0, 0, 0, 0, info.created});
     }
-    if (table->segments == 0 || info.created < table->oldest) table->oldest = info.created;
-    table->segments += 1;
-    table->rows += info.rows;
-    table->row_bytes += info.row_bytes;
-    table->file_bytes += info.file_bytes;
+    last = &info.name;
+    TableTotals& table = tables.back();
+    table.oldest = std::min(table.oldest, info.created);
+    table.segments += 1;
+    table.rows += info.rows;
+    table.row_bytes += info.row_bytes;
+    table.file_bytes += info.file_bytes;
   }
   return tables;
 }

@@ -70,7 +70,7 @@ struct TableBacklog {
 
 // All segments of one table, leased ones too.
 struct TableTotals {
-  SegmentName name;  // of the first of them
+  std::string key;  // "<database>_<table>[_<hash>]"
   uint64_t segments = 0;
   uint64_t rows = 0;
   uint64_t row_bytes = 0;
@@ -119,8 +119,9 @@ class SegmentStore {
   void KeepHere(const SegmentLease& lease) EXCLUDES(mutex_);
 
   StoreTotals Totals() const EXCLUDES(mutex_);
-  // By key (SegmentKey). One walk over all segments under the lock, about 0.1 us each.
-  std::map<std::string, TableTotals> Tables() const EXCLUDES(mutex_);
+  // One walk over all segments under the lock, about 0.1 us each. A key may come twice, each time
+  // with a part, where names with and without a schema stand between each other.
+  std::vector<TableTotals> Tables() const EXCLUDES(mutex_);
   // When the oldest segment was sealed, leased ones too; nullopt when there is none.
   std::optional<UnixMillis> OldestCreated() const EXCLUDES(mutex_);
   // Rows pending per database.

@@ -55,7 +55,7 @@ void TableActivity::Add(std::span<const SegmentInfo> segments) {
     auto found = tables_.find(key);
     if (found == tables_.end()) {
       if (tables_.size() >= max_tables_) continue;
-      found = tables_.emplace(key, Table{segment.name, span, {}}).first;
+      found = tables_.emplace(key, Table{span, {}}).first;
     }
     Table& table = found->second;
     Roll(table, span);
@@ -65,16 +65,17 @@ void TableActivity::Add(std::span<const SegmentInfo> segments) {
   }
 }
 
-std::map<std::string, TableRate> TableActivity::Rates() const {
+std::vector<TableRate> TableActivity::Rates() const {
   const int64_t span = SpanNow();
   const double seconds = std::chrono::duration<double>(window()).count();
-  std::map<std::string, TableRate> rates;
+  std::vector<TableRate> rates;
   MutexLock lock(mutex_);
+  rates.reserve(tables_.size());
   for (const auto& [key, table] : tables_) {
     // Buckets that have run out since the last segment came are left out here.
     const int64_t left = static_cast<int64_t>(kBuckets) - (span - table.last_span);
-    TableRate rate;
-    rate.name = table.name;
+    TableRate& rate = rates.emplace_back();
+    rate.key = key;
     for (int64_t i = 0; i < left; ++i) {
       // A process that is younger than the window has empty buckets.
       const auto at = static_cast<size_t>(table.last_span - i + static_cast<int64_t>(kBuckets));
@@ -83,7 +84,6 @@ std::map<std::string, TableRate> TableActivity::Rates() const {
     }
     rate.rows_per_second /= seconds;
     rate.row_bytes_per_second /= seconds;
-    rates.emplace_hint(rates.end(), key, std::move(rate));
   }
   return rates;
 }

@@ -18,14 +18,13 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
-#include "wal/segment_name.h"
 
 namespace forebay::wal {
 
 struct SegmentInfo;
 
 struct TableRate {
-  SegmentName name;  // of any segment of the table
+  std::string key;  // wal::SegmentKey
   double rows_per_second = 0;
   double row_bytes_per_second = 0;  // as CSV
 };
@@ -44,8 +43,8 @@ class TableActivity {
 
   // Sealed segments enter the store.
   void Add(std::span<const SegmentInfo> segments) EXCLUDES(mutex_);
-  // By key (wal::SegmentKey): means over the window, or over the time since the process began.
-  std::map<std::string, TableRate> Rates() const EXCLUDES(mutex_);
+  // Means over the window, or over the time since the process began; by key.
+  std::vector<TableRate> Rates() const EXCLUDES(mutex_);
   // Length of the window, the part of its last span that is over included.
   std::chrono::milliseconds window() const;
 
@@ -55,7 +54,6 @@ class TableActivity {
     uint64_t row_bytes = 0;
   };
   struct Table {
-    SegmentName name;
     int64_t last_span = 0;  // number of the span that buckets were last brought to
     std::array<Counts, kBuckets> buckets;
   };

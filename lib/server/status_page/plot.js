@@ -142,13 +142,18 @@ const rows = (value) => {
   return [number, `${unit} rows`.trim()];
 };
 const size = (value) => scaled(value, 1024, SIZES);
+// What comes in bursts, as batches do, would show 0 most of the time.
+const lastMinute = (values) => {
+  const some = values.slice(-12);
+  return some.length ? some.reduce((a, b) => a + b, 0) / some.length : undefined;
+};
 const sum = (values) => (values.length ? values.reduce((a, b) => a + b, 0) : undefined);
 
 const PLOTS = [
-  { title: "Received", column: "received_rows_per_second", text: perSecond },
-  { title: "From peers", column: "from_peers_rows_per_second", text: perSecond, cluster: true },
-  { title: "Uploaded", column: "uploaded_rows_per_second", text: perSecond },
-  { title: "Given to peers", column: "transferred_rows_per_second", text: perSecond, cluster: true },
+  { title: "Received", column: "received_rows_per_second", text: perSecond, of: lastMinute },
+  { title: "From peers", column: "from_peers_rows_per_second", text: perSecond, of: lastMinute, cluster: true },
+  { title: "Uploaded", column: "uploaded_rows_per_second", text: perSecond, of: lastMinute },
+  { title: "Given to peers", column: "transferred_rows_per_second", text: perSecond, of: lastMinute, cluster: true },
   { title: "Pending", column: "pending_rows", text: rows },
   { title: "Quarantined", column: "quarantine_bytes", text: size, bad: true },
   { title: "Errors, 15 minutes", column: "errors", text: (value) => scaled(value, 1000, COUNTS), of: sum, bad: true },

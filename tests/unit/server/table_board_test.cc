@@ -147,6 +147,20 @@ TEST_CASE_METHOD(BoardFixture, "table board: what is made is kept for a second")
   CHECK(Read({}).at("total") == 2);
 }
 
+TEST_CASE_METHOD(BoardFixture, "table board: tables of others that are gone leave it in the end") {
+  const auto bring = [this](uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) {
+      auto lease = store.Take(Seal("Passing" + std::to_string(i), 1, "").file_name);
+      CHECK(Read({"", 1, TableOrder::kRate}).at("total") <= TableBoard::kMaxTables + 3);
+      REQUIRE(store.DeleteSegments({&*lease, 1}).ok());
+      if (i % 100 == 0) clock.Advance(std::chrono::hours(1));
+    }
+  };
+  bring(TableBoard::kMaxTables + 50);
+  Seal("Last", 1);
+  CHECK(Names({"last", 50, TableOrder::kRate}) == Names_{"Last"});
+}
+
 TEST_CASE("table board: an unknown order is an error that names the known ones") {
   CHECK(*TableBoard::ParseOrder("pending") == TableOrder::kPending);
   const auto wrong = TableBoard::ParseOrder("size");
