@@ -17,7 +17,7 @@ NAMED = {"cluster": {"member": "node-0"}}
 READY = "document.querySelector('#state').textContent === 'ready'"
 # Markup that would show if it were taken for markup.
 HOSTILE = "<img src=x onerror=document.title='taken'><script>document.title='taken'<"
-PROGRESS_ROWS = 600_000
+PROGRESS_ROWS = 1_200_000
 
 
 @pytest.fixture(scope="module")
