@@ -1,27 +1,32 @@
-# syntax=docker/dockerfile:1
-# The image holds the binary, the shared libraries that it needs, CA certificates and time zones; nothing else,
-# not even a shell. Data lies in the volume below.
-FROM debian:bookworm-slim AS build
+# The image holds the binary, the shared libraries that it needs, CA certificates and time zones; nothing else, not
+# even a shell. `./dev image` builds it with docker, podman or buildah. Data lies in the volume below.
+#
+#   BASE         a Debian 12 to build on
+#   BINARY       where a binary lies that is built already, below this folder; without it it is compiled here
+#   VERSION, REVISION, SOURCE_DATE_EPOCH   what the labels say; time of all files
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BASE} AS build
 WORKDIR /src
+ARG BINARY=""
 # First what the packages need alone, so that a change of sources does not install them again.
 COPY dev ./
 COPY tests/packages-*.txt tests/
-RUN ./dev setup-build && apt-get install -y -q --no-install-recommends ca-certificates tzdata
+RUN [ -n "$BINARY" ] || ./dev setup-build
 COPY . .
-RUN ./dev build release \
-    && strip --strip-debug build/release/forebay \
-    && mkdir -p /image/usr/local/bin /image/etc/ssl /image/var/lib/forebay \
-    && cp build/release/forebay /image/usr/local/bin/ \
-    && ldd build/release/forebay | awk '$2 == "=>" {print $3} $1 ~ /^\// {print $1}' | sort -u \
-        | while read -r library; do install -D "$library" "/image$library"; done \
-    && cp -rL /etc/ssl/certs /image/etc/ssl/ \
-    && mkdir -p /image/usr/share && cp -r /usr/share/zoneinfo /image/usr/share/ \
-    && echo 'forebay:x:65532:65532::/var/lib/forebay:/sbin/nologin' >/image/etc/passwd \
-    && echo 'forebay:x:65532:' >/image/etc/group \
-    && cp /etc/nsswitch.conf /image/etc/ \
-    && chown 65532:65532 /image/var/lib/forebay
+RUN if [ -n "$BINARY" ]; then cp "$BINARY" /forebay; \
+    else ./dev build release forebay && strip --strip-debug -o /forebay build/release/forebay; fi
+ARG SOURCE_DATE_EPOCH=0
+RUN cp LICENSE deploy/image/ && deploy/image/pack.sh /forebay /image
 
 FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="forebay" \
+      org.opencontainers.image.description="Many small telemetry writes in, few large batches out" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image /
 USER 65532:65532
 WORKDIR /var/lib/forebay
