@@ -111,7 +111,7 @@ void AddClusterCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = group->add_subcommand(
       "members", "Print the members as a node with this configuration sees them");
   auto options = std::make_shared<ClusterOptions>();
-  command->add_option("--config", options->file, "configuration file");
+  command->add_option("--config", options->file, "configuration file")->type_name("FILE");
   command->add_option("--set", options->assignments, "override, as key.path=value; repeatable");
   command->add_option("--owner", options->keys,
                       "say who owns this table, as Metrics_HttpRequests; repeatable");

@@ -82,11 +82,12 @@ void AddConfigCommand(CLI::App& app, int& exit_code) {
   command->require_subcommand(1);
 
   CLI::App* check = command->add_subcommand("check", "Say what is wrong with a file; exit 0 or 1");
-  check->add_option("file", options->check_file, "YAML file")->required();
+  check->add_option("file", options->check_file, "YAML file")->required()->type_name("FILE");
   check->callback([options, &exit_code] { exit_code = Check(*options); });
 
   CLI::App* print = command->add_subcommand("print", "Print the effective configuration");
-  print->add_option("--config", options->print_file, "YAML file (default: FOREBAY_CONFIG)");
+  print->add_option("--config", options->print_file, "YAML file (default: FOREBAY_CONFIG)")
+      ->type_name("FILE");
   print->add_option("--set", options->assignments, "key.path=value, over file and environment")
       ->allow_extra_args(false);
   print->add_flag("--comments", options->comments, "What every key means");

@@ -95,7 +95,9 @@ CLI::App* AddDlqTool(CLI::App& dlq, const char* name, const char* help,
                      const std::shared_ptr<DlqFlags>& flags, int (*run)(const DlqFlags&),
                      int& exit_code) {
   CLI::App* command = dlq.add_subcommand(name, help);
-  command->add_option("--dir", flags->directory, "data directory")->capture_default_str();
+  command->add_option("--dir", flags->directory, "data directory")
+      ->capture_default_str()
+      ->type_name("DIR");
   command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
   return command;
 }

@@ -86,7 +86,8 @@ int Run(const LoadFlags& flags) {
 void AddShape(CLI::App& command, LoadFlags& flags) {
   loadgen::LoadOptions& load = flags.load;
   const char* const group = "Shape of the load";
-  command.add_option("--protocol", flags.protocol, "remote write 1.0 or 2.0")
+  command.add_option("--protocol", flags.protocol, "version of remote write")
+      ->type_name("1.0|2.0")
       ->capture_default_str()
       ->group(group);
   command.add_option("--series", load.series, "active series")->capture_default_str()->group(group);
@@ -108,9 +109,11 @@ void AddShape(CLI::App& command, LoadFlags& flags) {
   command
       .add_option("--churn-clock", flags.churn_clock,
                   "minutes of the run (wall) or of the timestamps (sample)")
+      ->type_name("wall|sample")
       ->capture_default_str()
       ->group(group);
   command.add_option("--values", flags.values, "counter, or unique: no value twice")
+      ->type_name("counter|unique")
       ->capture_default_str()
       ->group(group);
   command.add_option("--start", flags.start, "first timestamp, Unix ms; needs --step")
@@ -168,14 +171,20 @@ void AddLoadCommand(CLI::App& app, int& exit_code) {
   command->add_option("--bearer", load.bearer, "token")->group(group);
   command->add_option("--header", flags->headers, "further header, as 'Name: value'; repeatable")
       ->group(group);
-  command->add_option("--ca", load.tls.ca_file, "PEM file of the authority to trust")->group(group);
-  command->add_option("--cert", load.tls.certificate_file, "PEM file of the client certificate")
+  command->add_option("--ca", load.tls.ca_file, "PEM file of the authority to trust")
+      ->type_name("FILE")
       ->group(group);
-  command->add_option("--key", load.tls.key_file, "PEM file of its key")->group(group);
+  command->add_option("--cert", load.tls.certificate_file, "PEM file of the client certificate")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--key", load.tls.key_file, "PEM file of its key")
+      ->type_name("FILE")
+      ->group(group);
   command->add_flag("--insecure", load.tls.insecure_skip_verify, "accept any server certificate")
       ->group(group);
   command->add_flag("--json", flags->json, "print the outcome as JSON");
-  command->add_option("--dump", flags->dump, "write the bodies into this directory, send nothing");
+  command->add_option("--dump", flags->dump, "write the bodies into this directory, send nothing")
+      ->type_name("DIR");
   command->callback([flags, &exit_code] { exit_code = Run(*flags); });
 }
 

@@ -105,7 +105,9 @@ CLI::App* AddTool(CLI::App& quarantine, const char* name, const char* help,
                   const std::shared_ptr<QuarantineFlags>& flags, int (*run)(const QuarantineFlags&),
                   int& exit_code) {
   CLI::App* command = quarantine.add_subcommand(name, help);
-  command->add_option("--dir", flags->directory, "data directory")->capture_default_str();
+  command->add_option("--dir", flags->directory, "data directory")
+      ->capture_default_str()
+      ->type_name("DIR");
   command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
   return command;
 }
@@ -125,7 +127,9 @@ void AddQuarantineCommand(CLI::App& wal, int& exit_code) {
                                flags, Export, exit_code);
   exported->add_option("items", flags->names, "names as ls prints them");
   exported->add_flag("--all", flags->all, "every item");
-  exported->add_option("--out", flags->out, "directory; made when it is not there")->required();
+  exported->add_option("--out", flags->out, "directory; made when it is not there")
+      ->required()
+      ->type_name("DIR");
 
   CLI::App* drop =
       AddTool(*quarantine, "drop", "Remove items and reasons for good", flags, Drop, exit_code);

@@ -208,19 +208,24 @@ void AddReplayCommand(CLI::App& wal, int& exit_code) {
       "replay", "Bring away what lies in the data directory of a node that will not come back");
   const auto flags = std::make_shared<ReplayFlags>();
   command->add_option("--dir", flags->directory, "its data directory; no daemon may run there")
-      ->required();
+      ->required()
+      ->type_name("DIR");
   command->add_option("--to", flags->to, "http://HOST:PORT, ingest port of one node that runs");
-  command->add_option("--config", flags->config_file,
-                      "configuration of the volume's node: without --to its sinks and members are "
-                      "used; with --to only what its journals are read by");
+  command
+      ->add_option("--config", flags->config_file,
+                   "configuration of the volume's node: without --to its sinks and members are "
+                   "used; with --to only what its journals are read by")
+      ->type_name("FILE");
   command->add_option("--set", flags->assignments, "key.path=value, over the file; repeatable")
       ->allow_extra_args(false);
   command->add_option("--timeout", flags->timeout, "for all of it (--to: for the recovery)")
       ->capture_default_str();
   command->add_option("--patience", flags->patience, "with --to: for one segment")
       ->capture_default_str();
-  command->add_option("--ca-file", flags->ca_file, "PEM file, with --to https://");
-  command->add_option("--token-file", flags->token_file, "file with a bearer token, with --to");
+  command->add_option("--ca-file", flags->ca_file, "PEM file, with --to https://")
+      ->type_name("FILE");
+  command->add_option("--token-file", flags->token_file, "file with a bearer token, with --to")
+      ->type_name("FILE");
   command->add_flag("--resend", flags->resend,
                     "with --to: send also what an earlier run may have sent to another node, or "
                     "too long ago; it may be there twice then");

@@ -106,8 +106,10 @@ int Serve(const ServeOptions& serve, const std::vector<std::string>& extras) {
 void AddServeCommand(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* serve = app.add_subcommand("serve", "Run the daemon");
-  serve->add_option("--config,-c", options->config_file,
-                    "YAML file; without it FOREBAY_CONFIG, without that the defaults");
+  serve
+      ->add_option("--config,-c", options->config_file,
+                   "YAML file; without it FOREBAY_CONFIG, without that the defaults")
+      ->type_name("FILE");
   serve
       ->add_option("--set", options->assignments,
                    "key.path=value, over file and environment; repeatable")

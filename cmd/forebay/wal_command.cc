@@ -183,8 +183,10 @@ CLI::App* AddTool(CLI::App& wal, const char* name, const char* help,
 }
 
 void AddSelection(CLI::App* command, WalFlags& flags) {
-  command->add_option("--dir", flags.directory, "data directory")->capture_default_str();
-  command->add_option("files", flags.files, "files, in place of a directory");
+  command->add_option("--dir", flags.directory, "data directory")
+      ->capture_default_str()
+      ->type_name("DIR");
+  command->add_option("files", flags.files, "files, in place of a directory")->type_name("FILE");
 }
 
 }  // namespace
@@ -215,7 +217,7 @@ void AddWalCommand(CLI::App& app, int& exit_code) {
   CLI::App* cat =
       AddTool(*wal, "cat", "Print the rows of segments, or the records of journals, as CSV", flags,
               Cat, exit_code);
-  cat->add_option("files", flags->files, "segments or journals")->required();
+  cat->add_option("files", flags->files, "segments or journals")->required()->type_name("FILE");
   cat->add_flag("--no-header", flags->no_header, "without the line of column names");
 
   CLI::App* exported =
@@ -223,8 +225,12 @@ void AddWalCommand(CLI::App& app, int& exit_code) {
   AddSelection(exported, *flags);
   exported->add_option("--table", flags->table,
                        "<database>_<table>, with _<schema hash> for one schema");
-  exported->add_option("--format", flags->format, "csv or ndjson")->capture_default_str();
-  exported->add_option("--out", flags->out, "file; - is standard output")->capture_default_str();
+  exported->add_option("--format", flags->format, "how rows are written")
+      ->capture_default_str()
+      ->type_name("csv|ndjson");
+  exported->add_option("--out", flags->out, "file; - is standard output")
+      ->capture_default_str()
+      ->type_name("FILE");
   exported->add_flag("--no-header", flags->no_header, "CSV without the line of column names");
   exported->callback([flags, &exit_code] { exit_code = Export(*flags); });
   AddQuarantineCommand(*wal, exit_code);
