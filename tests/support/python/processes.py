@@ -56,7 +56,12 @@ def http_status(url, timeout=5):
 
 
 class Process:
-    """One child process with its output in `log_path`; each start appends to it."""
+    """One child process with its output in `log_path`; each start appends to it.
+
+    own_group: Ctrl-C of the terminal is not for it, but for the program that started it and ends it.
+    """
+
+    own_group = False
 
     def __init__(self, name, folder):
         self.name = name
@@ -74,7 +79,7 @@ class Process:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, env={**inherited, **(env or {})})
+                stderr=log, env={**inherited, **(env or {})}, start_new_session=self.own_group)
 
     @property
     def pid(self):
@@ -196,11 +201,12 @@ class Prometheus(Scraper):
     remote_write: URLs, or dicts with `url` and any other keys of Prometheus' remote_write section.
     """
 
-    def __init__(self, folder, remote_write=(), targets=None, interval="1s", features=()):
+    def __init__(self, folder, remote_write=(), targets=None, interval="1s", features=(), arguments=()):
         self.port = free_port()
         super().__init__("prometheus", folder, {"prometheus": [f"127.0.0.1:{self.port}"], **(targets or {})}, interval)
         self.url = f"http://127.0.0.1:{self.port}"
         self.features = list(features)
+        self.arguments = list(arguments)
         # JSON is YAML.
         self.config = {
             "global": {"scrape_interval": interval},
@@ -213,7 +219,7 @@ class Prometheus(Scraper):
         path = self.folder / "prometheus.yml"
         path.write_text(json.dumps(self.config, indent=1))
         command = [program("prometheus"), f"--config.file={path}", f"--web.listen-address=127.0.0.1:{self.port}",
-                   f"--storage.tsdb.path={self.folder / 'tsdb'}", "--log.level=info"]
+                   f"--storage.tsdb.path={self.folder / 'tsdb'}", "--log.level=info", *self.arguments]
         command += [f"--enable-feature={','.join(self.features)}"] if self.features else []
         self.spawn(command)
         self.wait_ready(f"{self.url}/-/ready")
