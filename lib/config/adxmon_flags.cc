@@ -49,9 +49,9 @@ constexpr std::array kFlags = {
          "`adx` sink for each endpoint. https endpoints get tokens as `auth.kind: auto` says."},
     Flag{"logs-kusto-endpoints", Value::kEndpoint, "databases", "As --metrics-kusto-endpoints."},
     Flag{"storage-backend", Value::kText, "", "Sinks are chosen per database: databases[].sinks."},
-    Flag{"cluster-labels", Value::kText, "", "This version runs as a single node."},
-    Flag{"disable-peer-transfer", Value::kBool, "", "This version runs as a single node."},
-    Flag{"max-transfer-concurrency", Value::kInteger, "", "This version runs as a single node."},
+    Flag{"cluster-labels", Value::kText, "", "Members are found as cluster.discovery says."},
+    Flag{"disable-peer-transfer", Value::kBool, "", "See cluster.transfer.enabled."},
+    Flag{"max-transfer-concurrency", Value::kInteger, "", "See cluster.transfer.workers."},
     Flag{"partition-size", Value::kInteger, "", "adx-mon does not use it either."},
     Flag{"max-segment-count", Value::kInteger, "",
          "Disk space is bounded by storage.max_disk, tables by limits.tables_max."},
@@ -59,10 +59,10 @@ constexpr std::array kFlags = {
          "Repeatable. Of segment files; metrics are dropped by remote_write.relabel_configs."},
     Flag{"slow-request-threshold", Value::kInteger, "", "Latencies are on /metrics."},
     Flag{"insecure-skip-verify", Value::kBool, "", "Nothing is fetched from peers over TLS."},
-    Flag{"namespace", Value::kText, "", "This version runs as a single node."},
-    Flag{"hostname", Value::kText, "", "This version runs as a single node."},
+    Flag{"namespace", Value::kText, "", "See cluster.kubernetes.namespace."},
+    Flag{"hostname", Value::kText, "", "See cluster.member."},
     Flag{"region", Value::kText, "", "Label the scrape of /metrics instead."},
-    Flag{"kubeconfig", Value::kText, "", "This version does not talk to Kubernetes."},
+    Flag{"kubeconfig", Value::kText, "", "In a pod: cluster.discovery: kubernetes."},
 };
 
 const Flag* FindFlag(std::string_view name) {
