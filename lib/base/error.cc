@@ -111,6 +111,11 @@ Error Error::WithRetryable(bool retryable) && {
   return std::move(*this);
 }
 
+Error Error::WithRetryAfter(std::optional<std::chrono::milliseconds> wait) && {
+  retry_after_ = wait;
+  return std::move(*this);
+}
+
 Error Error::WithDataLoss() && {
   data_loss_ = true;
   return std::move(*this);

@@ -2,6 +2,8 @@
 // to decide: is a retry of the same call useful, and was data lost.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,7 +45,11 @@ class Error {
   // True when acknowledged or stored bytes are known to be gone or unreadable.
   bool data_loss() const { return data_loss_; }
 
+  // What the other side asked for: nothing of this kind before so much time is over.
+  const std::optional<std::chrono::milliseconds>& retry_after() const { return retry_after_; }
+
   Error WithRetryable(bool retryable) &&;
+  Error WithRetryAfter(std::optional<std::chrono::milliseconds> wait) &&;
   Error WithDataLoss() &&;
   // Prepends "context: " to the message.
   Error WithContext(std::string_view context) &&;
@@ -56,6 +62,7 @@ class Error {
   ErrorCode code_;
   bool retryable_;
   bool data_loss_ = false;
+  std::optional<std::chrono::milliseconds> retry_after_;
   std::string message_;
 };
 

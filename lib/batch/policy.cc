@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "wal/batch_queue.h"
+
 namespace forebay::batch {
 namespace {
 
@@ -95,14 +97,12 @@ std::vector<size_t> PickOrder(const std::vector<PlannedBatch>& batches,
   std::stable_sort(by_age.begin(), by_age.end(), [&](size_t a, size_t b) {
     return batches[a].segments.front().name.id < batches[b].segments.front().name.id;
   });
-  const uint64_t share = std::min<uint64_t>(oldest_share_percent, 100);
   std::vector<size_t> order;
   order.reserve(by_age.size());
   size_t oldest = 0;
   size_t newest = by_age.size();
   while (oldest < newest) {
-    // The oldest whenever its share, rounded down, grows with this pick.
-    const bool take_oldest = (pick + 1) * share / 100 > pick * share / 100;
+    const bool take_oldest = wal::PicksOldest(pick, oldest_share_percent);
     order.push_back(take_oldest ? by_age[oldest++] : by_age[--newest]);
     ++pick;
   }

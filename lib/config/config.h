@@ -28,6 +28,7 @@ struct Storage {
   ByteCount reserve = MiB(64);   // free bytes of the volume; fewer: 503, until there is twice that
   uint64_t reserve_inodes = 1000;             // the same for inodes; 0: not looked at
   ByteCount quarantine_max = GiB(1);          // of quarantine/; more is counted and not kept
+  ByteCount dead_letters_max{0};              // of dlq/; 0: a tenth of max_disk; above: they wait
   milliseconds audit_interval = minutes(10);  // account against disk; 0: only when asked
 };
 
@@ -84,6 +85,7 @@ struct Batch {
 
 struct Upload {
   uint32_t workers = 2;                // batches uploaded at the same time
+  uint32_t per_database = 0;           // of one database; 0: BatchesPerDatabase decides
   uint32_t oldest_share_percent = 20;  // of the workers' picks under backlog; others: newest first
   milliseconds retry_initial = milliseconds(500);
   milliseconds retry_max = minutes(5);

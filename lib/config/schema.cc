@@ -61,6 +61,10 @@ const Field kStorageFields[] = {
     Key<&Storage::quarantine_max>("quarantine_max",
                                   "Most bytes of `quarantine/`. Damaged bytes above it are counted "
                                   "and not kept."),
+    Key<&Storage::dead_letters_max>(
+        "dead_letters_max",
+        "Most bytes of `dlq/`. Batches that a sink refuses above it stay "
+        "where they are and wait for room. 0: a tenth of `max_disk`."),
     Key<&Storage::audit_interval>("audit_interval",
                                   "How often the account of bytes on disk is compared with the "
                                   "disk and corrected. 0: only by `POST /-/audit`.",
@@ -169,6 +173,12 @@ const StructSchema kBatch{kBatchFields};
 
 const Field kUploadFields[] = {
     Key<&Upload::workers>("workers", "Batches uploaded at the same time.", {.min = 1, .max = 1024}),
+    Key<&Upload::per_database>(
+        "per_database",
+        "Of them those of one database, so that a busy or hanging one leaves "
+        "workers to the others. 0: all of them, with several databases one "
+        "less.",
+        {.max = 1024}),
     Key<&Upload::oldest_share_percent>("oldest_share_percent",
                                        "Under backlog the newest batch goes first; this percentage "
                                        "of the picks goes to the oldest.",

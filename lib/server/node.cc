@@ -156,9 +156,12 @@ std::string Node::HeaderLineOf(const wal::SegmentName& name) const {
 
 Status Node::OpenUploads() {
   const config::Config& config = options_.config;
-  queue_ = std::make_unique<wal::BatchQueue>(clock_, wal::BatchQueue::Limits{});
   FOREBAY_ASSIGN_OR_RETURN(auto sinks,
                            upload::SinkSet::Create(config.databases, {fs_, clock_, registry_}));
+  wal::BatchQueue::Limits limits;
+  limits.running_per_database = upload::BatchesPerDatabase(config.upload, sinks.Names().size());
+  limits.oldest_share_percent = config.upload.oldest_share_percent;
+  queue_ = std::make_unique<wal::BatchQueue>(clock_, limits);
   batch::BatcherOptions options;
   options.batch = config.batch;
   options.oldest_share_percent = config.upload.oldest_share_percent;
@@ -166,7 +169,7 @@ Status Node::OpenUploads() {
   options.storage_full = [this] { return disk_budget_->full(); };
   options.header_line = [this](const wal::SegmentName& name) { return HeaderLineOf(name); };
   uploads_ = std::make_unique<upload::UploadPool>(
-      config.upload, io::JoinPath(config.storage.dir, "dlq"), std::move(sinks),
+      config.upload, upload::DeadLetterPlaceOf(config.storage), std::move(sinks),
       upload::UploadParts{*storage_fs_, clock_, *store_, *manifests_, *queue_, *quarantine_,
                           registry_});
   FOREBAY_RETURN_IF_ERROR(OpenTransferClient());

@@ -216,7 +216,7 @@ class Node {
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
   std::unique_ptr<FlowHistory> history_;
   std::unique_ptr<TableBoard> table_board_;
-  std::unique_ptr<Cached<upload::DeadLetterTotals>> dead_letters_;
+  std::unique_ptr<Cached<upload::DeadLetterStatus>> dead_letters_;
   std::unique_ptr<Housekeeper> housekeeper_;
   std::unique_ptr<JobThread> jobs_;
   std::unique_ptr<AdminHandlers> admin_handlers_;

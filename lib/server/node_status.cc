@@ -103,6 +103,7 @@ json SinksJson(const std::vector<upload::SinkStatus>& sinks) {
                   {"name", sink.name},
                   {"healthy", sink.healthy},
                   {"in_flight", sink.in_flight},
+                  {"concurrency_limit", sink.concurrency_limit},
                   {"delivered_batches", sink.delivered_batches},
                   {"delivered_rows", sink.delivered_rows},
                   {"failures", sink.failures},
@@ -112,6 +113,16 @@ json SinksJson(const std::vector<upload::SinkStatus>& sinks) {
     list.push_back(std::move(entry));
   }
   return list;
+}
+
+json DeadLettersJson(const upload::DeadLetterStatus& letters) {
+  json entry = {{"batches", letters.totals.batches},
+                {"bytes", letters.totals.bytes},
+                {"max_bytes", letters.max_bytes},
+                {"full", letters.waiting_batches > 0},
+                {"waiting_batches", letters.waiting_batches}};
+  if (letters.totals.oldest) entry["oldest"] = FormatRfc3339(*letters.totals.oldest);
+  return entry;
 }
 
 json DiskClassesJson(const std::array<wal::DiskUsage, wal::kDiskClasses>& usage) {
@@ -145,12 +156,6 @@ json TransfersJson(const transfer::PoolStatus& status) {
   return {{"batches_waiting", status.waiting},     {"batches_running", status.running},
           {"open_rows", status.open_rows},         {"avoided_peers", status.avoided_peers},
           {"leaving_peers", status.leaving_peers}, {"last_error", status.last_error}};
-}
-
-json DeadLettersJson(const upload::DeadLetterTotals& totals) {
-  json letters = {{"batches", totals.batches}, {"bytes", totals.bytes}};
-  if (totals.oldest) letters["oldest"] = FormatRfc3339(*totals.oldest);
-  return letters;
 }
 
 json Used(uint64_t used, uint64_t max) { return {{"used_bytes", used}, {"max_bytes", max}}; }
@@ -205,8 +210,8 @@ void Node::OpenStatus() {
                             leaving.push_back(membership_->self());
                           return leaving;
                         }});
-  dead_letters_ = std::make_unique<Cached<upload::DeadLetterTotals>>(
-      clock_, kDeadLetterAge, [this] { return uploads_->dead_letters(); });
+  dead_letters_ = std::make_unique<Cached<upload::DeadLetterStatus>>(
+      clock_, kDeadLetterAge, [this] { return uploads_->DeadLettersNow(); });
   housekeeper_ = std::make_unique<Housekeeper>();
   housekeeper_->Add(FlowHistory::kInterval, [this] { history_->Sample(Flow()); });
   housekeeper_->Add(options_.config.storage.audit_interval, [this] {

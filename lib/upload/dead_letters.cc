@@ -87,11 +87,36 @@ Status ReplayDeadLetters(io::FileSystem& fs, const std::string& directory,
   return OkStatus();
 }
 
-DeadLetters::DeadLetters(io::FileSystem& fs, std::string directory)
-    : fs_(fs), directory_(std::move(directory)) {}
+DeadLetterPlace DeadLetterPlaceOf(const config::Storage& storage) {
+  constexpr uint64_t kPartOfDisk = 10;
+  DeadLetterPlace place;
+  place.directory = io::JoinPath(storage.dir, "dlq");
+  place.max_bytes = storage.dead_letters_max.value;
+  if (place.max_bytes == 0) place.max_bytes = storage.max_disk.value / kPartOfDisk;
+  return place;
+}
+
+DeadLetters::DeadLetters(io::FileSystem& fs, DeadLetterPlace place)
+    : fs_(fs), place_(std::move(place)) {}
 
 std::string DeadLetters::PathOf(const std::string& batch_id) const {
-  return io::JoinPath(directory_, batch_id);
+  return io::JoinPath(place_.directory, batch_id);
+}
+
+Status DeadLetters::CheckRoom(const wal::BatchManifest& manifest,
+                              std::span<const wal::SegmentLease> leases) const {
+  const std::string begun = io::JoinPath(PathOf(manifest.id), std::string(wal::kDeadManifestFile));
+  FOREBAY_ASSIGN_OR_RETURN(const bool goes_on, fs_.Exists(begun));
+  if (goes_on) return OkStatus();
+  uint64_t bytes = 0;
+  for (const wal::SegmentLease& lease : leases) bytes += lease ? lease.info().file_bytes : 0;
+  const DeadLetterTotals totals = Totals();
+  if (totals.bytes == 0 || totals.bytes + bytes <= place_.max_bytes) return OkStatus();
+  return Error(ErrorCode::kResourceExhausted,
+               fmt::format("the dead letters hold {} bytes, {} more are above "
+                           "storage.dead_letters_max ({}): replay or drop some (forebay dlq), or "
+                           "raise the limit",
+                           totals.bytes, bytes, place_.max_bytes));
 }
 
 std::string ReasonJson(const wal::BatchManifest& manifest, UnixMillis now) {
@@ -123,7 +148,7 @@ std::string ReasonJson(const wal::BatchManifest& manifest, UnixMillis now) {
 
 DeadLetterTotals DeadLetters::Totals() const {
   DeadLetterTotals totals;
-  const auto letters = fs_.List(directory_);
+  const auto letters = fs_.List(place_.directory);
   if (!letters.ok()) return totals;
   for (const io::DirectoryEntry& letter : *letters) {
     if (!letter.is_directory || !wal::IsBatchId(letter.name)) continue;

@@ -4,13 +4,15 @@
 // Contract: Upload may be called again with the same batch id after any error, crash or lost
 // answer; it uses the id so that the batch is there once (ARCHITECTURE.md says which sinks can). An
 // error's retryable() decides what follows: true: tried again for ever, with backoff; false: the
-// batch goes to the dead letters.
+// batch goes to the dead letters. kResourceExhausted says that the sink is overloaded: it gets
+// fewer batches at once. retry_after() is when it wants to be asked again, whatever the batch.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -53,6 +55,15 @@ struct RejectedRows {
     if (reason.empty()) reason = why;
   }
 };
+
+// The batch has columns that the table's cannot become (schema drift): for the dead letters, and
+// counted apart. what: the column, what it is and what it would be.
+inline Error SchemaConflict(std::string what) {
+  return Error(ErrorCode::kFailedPrecondition, std::move(what)).WithRetryable(false);
+}
+inline bool IsSchemaConflict(const Error& error) {
+  return error.code() == ErrorCode::kFailedPrecondition && !error.retryable();
+}
 
 // What the sink says of a delivered batch.
 struct Receipt {

@@ -20,12 +20,16 @@ std::chrono::milliseconds Backoff(const config::Upload& config, uint32_t failure
 SinkHealth::SinkHealth(const Clock& clock, const config::Upload& config, bool alone)
     : clock_(clock), config_(config), alone_(alone), random_(std::random_device{}()) {}
 
-// How many tries may run at once.
-uint32_t SinkHealth::Share() const {
+// How many workers a sink that works may have.
+uint32_t SinkHealth::MostWorkers() const {
   const uint32_t workers = std::max<uint32_t>(config_.workers, 1);
-  if (!Healthy()) return 1;
   if (alone_) return workers;
   return std::max<uint32_t>(Slow() ? workers / 2 : workers - 1, 1);
+}
+
+// How many tries may run at once.
+uint32_t SinkHealth::Share() const {
+  return Healthy() ? std::min(MostWorkers(), limit_.value()) : 1;
 }
 
 bool SinkHealth::HasRoom() const {
@@ -35,7 +39,7 @@ bool SinkHealth::HasRoom() const {
 
 bool SinkHealth::Well() const {
   MutexLock lock(mutex_);
-  return Healthy() && !Slow();
+  return Healthy() && !Slow() && clock_.Monotonic() >= quiet_until_;
 }
 
 void SinkHealth::End() {
@@ -52,6 +56,11 @@ SinkHealth::Admission SinkHealth::Admit(uint64_t retry_epoch) {
     not_before_ = MonotonicTime::min();
   }
   Admission admission;
+  if (now < quiet_until_) {
+    admission.ask_again = quiet_until_;
+    admission.closed_by = error_;
+    return admission;
+  }
   if (!Healthy()) {
     if (status_.in_flight > 0) {
       admission.ask_again = now + kProbeWait;
@@ -77,6 +86,7 @@ bool SinkHealth::Succeeded(uint64_t batches, uint64_t rows) {
   const bool reopened = !Healthy();
   succeeded_ = true;
   failures_in_a_row_ = 0;
+  if (!limit_.EndedStale()) limit_.Succeeded(MostWorkers());
   not_before_ = MonotonicTime::min();
   status_.delivered_batches += batches;
   status_.delivered_rows += rows;
@@ -87,15 +97,30 @@ bool SinkHealth::Succeeded(uint64_t batches, uint64_t rows) {
 void SinkHealth::Failed(const Error& error) {
   MutexLock lock(mutex_);
   End();
-  ++failures_in_a_row_;
-  not_before_ = clock_.Monotonic() + Backoff(config_, failures_in_a_row_, random_());
   error_ = error;
   Note(error);
+  const bool stale = limit_.EndedStale();
+  const bool overload = error.code() == ErrorCode::kResourceExhausted;
+  // Fewer at once is the answer to overload, as long as there is more than one.
+  if (overload && limit_.value() > 1) {
+    if (!stale) limit_.Overloaded(status_.in_flight);
+  } else if (!overload || !stale) {
+    ++failures_in_a_row_;
+  }
+  if (failures_in_a_row_ >= kFailuresToOpen) limit_.Outage();
+  const MonotonicTime now = clock_.Monotonic();
+  const auto backoff = Backoff(config_, failures_in_a_row_, random_());
+  not_before_ = now + backoff;
+  if (!error.retry_after()) return;
+  // Not all nodes at the moment it named.
+  const auto wish = std::min<std::chrono::milliseconds>(*error.retry_after(), kMaxRetryAfter);
+  quiet_until_ = std::max(quiet_until_, now + wish + std::min(backoff, wish));
 }
 
 void SinkHealth::Withdrawn() {
   MutexLock lock(mutex_);
   End();
+  (void)limit_.EndedStale();
 }
 
 void SinkHealth::NoteError(const Error& error) {
@@ -113,6 +138,7 @@ SinkStatus SinkHealth::status() const {
   MutexLock lock(mutex_);
   SinkStatus status = status_;
   status.healthy = failures_in_a_row_ < kFailuresToOpen;
+  status.concurrency_limit = Share();
   return status;
 }
 

@@ -2,10 +2,12 @@
 //
 // A sink that works takes as many batches at once as there are workers; beside other sinks one
 // less, and half of them once it has ended no try for kSlowTry. So a sink that begins to hang never
-// holds all. One that has not yet worked in this process, or failed kFailuresToOpen times in a row,
-// gets one try at a time, and after a failure only when a backoff with full jitter is over. A
-// single batch that fails again and again does not close the sink for others, since their successes
-// lie between.
+// holds all. Below that, its answers say how many it gets (upload/concurrency_limit.h): one at
+// first and after an outage, one more with each round of successes, half after an overload. One
+// that has not yet worked in this process, or failed kFailuresToOpen times in a row, gets one try
+// at a time, and after a failure only when a backoff with full jitter is over. A single batch that
+// fails again and again does not close the sink for others, since their successes lie between. A
+// wait that the sink asks for (Retry-After) holds for all of its batches, also in a flush.
 #pragma once
 
 #include <chrono>
@@ -18,6 +20,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "upload/concurrency_limit.h"
 
 namespace forebay::upload {
 
@@ -25,6 +28,7 @@ inline constexpr uint32_t kFailuresToOpen = 2;
 inline constexpr std::chrono::milliseconds kProbeWait{1000};  // while another worker tries
 inline constexpr std::chrono::milliseconds kShareWait{100};   // while its share of workers is busy
 inline constexpr std::chrono::seconds kSlowTry{30};
+inline constexpr std::chrono::minutes kMaxRetryAfter{10};  // longer ones are cut to this
 
 // Exponential backoff with full jitter: uniform in (0, min(retry_max, retry_initial *
 // 2^(failures-1))]. Source: Brooker, "Exponential Backoff And Jitter". Threads: any.
@@ -36,6 +40,7 @@ struct SinkStatus {
   std::string database;
   bool healthy = true;  // false: failed several times in a row, tried now and then
   uint32_t in_flight = 0;
+  uint32_t concurrency_limit = 1;  // tries that it may have at once now
   uint64_t delivered_batches = 0;
   uint64_t delivered_rows = 0;
   uint64_t failures = 0;
@@ -57,7 +62,8 @@ class SinkHealth {
     MonotonicTime ask_again;
     std::optional<Error> closed_by;
   };
-  // retry_epoch: when it differs from the last call's, a backoff is over.
+  // retry_epoch: when it differs from the last call's, a backoff is over; not what the sink asked
+  // for.
   Admission Admit(uint64_t retry_epoch) EXCLUDES(mutex_);
 
   // Whether Admit may give one more entry now as far as workers go. Well: and the sink works and is
@@ -83,6 +89,7 @@ class SinkHealth {
   bool Slow() const REQUIRES(mutex_) {
     return status_.in_flight > 0 && clock_.Monotonic() - progress_ > kSlowTry;
   }
+  uint32_t MostWorkers() const REQUIRES(mutex_);
   uint32_t Share() const REQUIRES(mutex_);
   void End() REQUIRES(mutex_);
   void Note(const Error& error) REQUIRES(mutex_);
@@ -95,7 +102,9 @@ class SinkHealth {
   bool succeeded_ GUARDED_BY(mutex_) = false;
   uint32_t failures_in_a_row_ GUARDED_BY(mutex_) = 0;
   uint64_t retry_epoch_ GUARDED_BY(mutex_) = 0;
+  ConcurrencyLimit limit_ GUARDED_BY(mutex_);
   MonotonicTime not_before_ GUARDED_BY(mutex_) = MonotonicTime::min();
+  MonotonicTime quiet_until_ GUARDED_BY(mutex_) = MonotonicTime::min();  // the sink asked for it
   // When a try last ended, or the first of those under way began.
   MonotonicTime progress_ GUARDED_BY(mutex_) = MonotonicTime::min();
   std::optional<Error> error_ GUARDED_BY(mutex_);  // of the last failure

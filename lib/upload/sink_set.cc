@@ -28,7 +28,7 @@ Result<std::unique_ptr<Sink>> MakeSink(const config::Database& database, const c
         fmt::format("database {}, sink {}", database.name, NameOf(sink)));
   }
   if (sink.clickhouse) {
-    auto made = ClickHouseSink::Create(NameOf(sink), *sink.clickhouse, parts.clock);
+    auto made = ClickHouseSink::Create(NameOf(sink), *sink.clickhouse);
     if (made.ok()) return std::unique_ptr<Sink>(*std::move(made));
     return made.error().WithContext(
         fmt::format("database {}, sink {}", database.name, NameOf(sink)));

@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "upload/internal/upload_target.h"
 
 namespace forebay::upload {
 namespace {
@@ -19,82 +20,23 @@ using wal::DeliveryState;
 
 constexpr std::chrono::seconds kIdleWait{
     60};  // Pop is woken by Push and Close; this bounds it anyway
+// Between two looks whether a refused batch has room among the dead letters; and how long one
+// answer "no" is good for all that wait.
+constexpr std::chrono::seconds kRoomWait{60};
+constexpr std::chrono::seconds kNoRoomKnown{5};
 
 }  // namespace
 
-struct UploadPool::Target {
-  Target(std::string db, Sink& s, const Clock& clock, const config::Upload& config, bool alone)
-      : database(std::move(db)), sink(s), health(clock, config, alone) {}
-
-  // How tries of a batch end, by reason of the batch.
-  struct Outcomes {
-    metrics::Counter* delivered;
-    metrics::Counter* already_there;
-    metrics::Counter* failed;
-    metrics::Counter* refused;
-  };
-
-  const std::string database;
-  Sink& sink;
-  SinkHealth health;
-  metrics::Counter* rows = nullptr;
-  metrics::Counter* row_bytes = nullptr;
-  metrics::Counter* stored_bytes = nullptr;
-  metrics::Counter* retries = nullptr;
-  metrics::Histogram* batch_bytes = nullptr;
-  metrics::Histogram* duration = nullptr;
-  std::map<wal::BatchReason, Outcomes> outcomes;
-  Mutex mutex;
-  std::set<std::string> prepared
-      GUARDED_BY(mutex);  // "<table> <schema hash>"; bounded by limits.tables_max
-};
-
-UploadPool::UploadPool(const config::Upload& config, const std::string& dead_letter_directory,
-                       SinkSet sinks, UploadParts parts)
+UploadPool::UploadPool(const config::Upload& config, DeadLetterPlace dead_letters, SinkSet sinks,
+                       UploadParts parts)
     : config_(config),
       parts_(parts),
-      dead_letters_(parts.fs, dead_letter_directory),
+      dead_letters_(parts.fs, std::move(dead_letters)),
       progress_(parts.clock),
       sinks_(std::move(sinks)),
       started_(parts.clock.Now()),
       random_(std::random_device{}()) {
-  metrics::Registry& registry = parts_.registry;
-  damage_ =
-      registry.AddCounter("forebay_wal_corrupt_blocks_total",
-                          "Damaged places found in segments; the bytes are in the quarantine.");
-  dead_lettered_ = registry.AddCounter("forebay_upload_dead_letter_batches_total",
-                                       "Batches moved to the dead-letter queue.");
-  rejected_rows_ = registry.AddCounter("forebay_upload_rejected_rows_total",
-                                       "Rows that a sink refused while it took their batch; they "
-                                       "are in the dead letters.");
-  row_mismatches_ = registry.AddCounter(
-      "forebay_upload_row_mismatch_total",
-      "Undamaged batches that gave another number of rows than their segments say.");
-  const auto special = [&](const char* kind) {
-    return registry.AddCounter("forebay_upload_special_values_total",
-                               "Delivered values that are not numbers.", {{"kind", kind}});
-  };
-  stale_markers_ = special("stale_marker");
-  nans_ = special("nan");
-  infinities_ = special("infinity");
-  quarantine_bytes_ = registry.AddCallback(
-      "forebay_quarantine_bytes", "Bytes in the quarantine directory.", metrics::MetricType::kGauge,
-      [&quarantine = parts_.quarantine] { return static_cast<double>(quarantine.bytes()); });
-  const auto gauge = [&](const char* name, const char* help, auto value) {
-    dead_letter_gauges_.push_back(
-        registry.AddCallback(name, help, metrics::MetricType::kGauge,
-                             [this, value] { return value(dead_letters_.Totals()); }));
-  };
-  gauge("forebay_dead_letter_batches", "Batches with dead letters, rows alone included.",
-        [](const DeadLetterTotals& totals) { return static_cast<double>(totals.batches); });
-  gauge("forebay_dead_letter_bytes", "Bytes of the dead letters' files.",
-        [](const DeadLetterTotals& totals) { return static_cast<double>(totals.bytes); });
-  gauge("forebay_dead_letter_oldest_age_seconds",
-        "Age of the oldest batch among the dead letters; 0: there is none.",
-        [&clock = parts_.clock](const DeadLetterTotals& totals) {
-          if (!totals.oldest) return 0.0;
-          return static_cast<double>(clock.Now().value - totals.oldest->value) / 1000;
-        });
+  AddMetrics();
   for (const SinkSet::Entry& entry : sinks_.entries()) {
     auto target = std::make_unique<Target>(entry.database, *entry.sink, parts_.clock, config_,
                                            sinks_.entries().size() == 1);
@@ -103,41 +45,13 @@ UploadPool::UploadPool(const config::Upload& config, const std::string& dead_let
   }
 }
 
-UploadPool::~UploadPool() { (void)Stop(parts_.clock.Monotonic()); }
-
-void UploadPool::AddCounters(Target& target) {
-  metrics::Registry& registry = parts_.registry;
-  const std::string& sink = target.sink.name();
-  const metrics::Labels labels = {{"database", target.database}, {"sink", sink}};
-  target.rows = registry.AddCounter("forebay_upload_rows_total", "Rows delivered.", labels);
-  const auto bytes = [&](const char* state) {
-    return registry.AddCounter("forebay_upload_bytes_total",
-                               "Bytes delivered: of the rows as rendered, and as sent or stored.",
-                               {{"sink", sink}, {"state", state}});
-  };
-  target.row_bytes = bytes("rows");
-  target.stored_bytes = bytes("compressed");
-  target.retries = registry.AddCounter("forebay_upload_retries_total",
-                                       "Tries that failed and will be repeated.", labels);
-  target.batch_bytes =
-      registry.AddHistogram("forebay_upload_batch_bytes", "Size of delivered batches as rows.",
-                            metrics::ExponentialBuckets(10e3, 10, 6), labels);
-  target.duration = registry.AddHistogram("forebay_upload_duration_seconds",
-                                          "Time of a delivery, failed ones included.",
-                                          metrics::ExponentialBuckets(0.01, 4, 9), labels);
-  for (const wal::BatchReason reason : wal::kBatchReasons) {
-    const auto outcome = [&](const char* name) {
-      return registry.AddCounter("forebay_upload_batches_total",
-                                 "Tries to deliver a batch, by end.",
-                                 {{"database", target.database},
-                                  {"sink", sink},
-                                  {"reason", std::string(Name(reason))},
-                                  {"outcome", name}});
-    };
-    target.outcomes[reason] = {outcome("delivered"), outcome("already_there"), outcome("failed"),
-                               outcome("refused")};
-  }
+size_t BatchesPerDatabase(const config::Upload& config, size_t databases) {
+  const size_t workers = std::max<size_t>(config.workers, 1);
+  if (config.per_database != 0) return config.per_database;
+  return databases > 1 ? std::max<size_t>(workers - 1, 1) : workers;
 }
+
+UploadPool::~UploadPool() { (void)Stop(parts_.clock.Monotonic()); }
 
 void UploadPool::Start() {
   FOREBAY_CHECK(threads_.empty());
@@ -200,6 +114,10 @@ uint64_t UploadPool::Random() {
 void UploadPool::Process(wal::Batch batch) {
   Tried tried;
   TrySinks(batch, tried);
+  if (batch.manifest.settled() && !HasRoom(batch, tried)) {
+    GiveBack(std::move(batch), tried);
+    return;
+  }
   if (batch.manifest.settled()) {
     Status status = Save(batch);
     if (status.ok()) status = Complete(batch);
@@ -215,6 +133,51 @@ void UploadPool::Process(wal::Batch batch) {
     tried.failed = true;
   }
   GiveBack(std::move(batch), tried);
+}
+
+// A refused batch for which there is no room among the dead letters stays as it is, its manifest
+// says who refused it, and it is looked at again now and then.
+bool UploadPool::HasRoom(const wal::Batch& batch, Tried& tried) {
+  if (!batch.manifest.failed()) return true;
+  const std::string& id = batch.manifest.id;
+  const MonotonicTime now = parts_.clock.Monotonic();
+  std::optional<Error> full;
+  {
+    MutexLock lock(mutex_);
+    if (now < no_room_until_) full = no_room_;
+  }
+  if (!full) {
+    const Status room = dead_letters_.CheckRoom(batch.manifest, batch.leases);
+    if (!room.ok()) full = room.error();
+    MutexLock lock(mutex_);
+    no_room_ = full;
+    no_room_until_ = full ? now + kNoRoomKnown : now;
+  }
+  MutexLock lock(mutex_);
+  if (!full) {
+    waiting_for_room_.erase(id);
+    return true;
+  }
+  if (waiting_for_room_.insert(id).second) {
+    LogError("a refused batch has no room among the dead letters and waits",
+             {{"batch", id}, {"table", batch.manifest.table}, {"error", full->ToString()}});
+  }
+  tried.error = full;
+  tried.ask_again = std::min(tried.ask_again, now + kRoomWait);
+  return false;
+}
+
+size_t UploadPool::WaitingForRoom() const {
+  MutexLock lock(mutex_);
+  return waiting_for_room_.size();
+}
+
+DeadLetterStatus UploadPool::DeadLettersNow() const {
+  DeadLetterStatus status;
+  status.totals = dead_letters_.Totals();
+  status.max_bytes = dead_letters_.max_bytes();
+  status.waiting_batches = WaitingForRoom();
+  return status;
 }
 
 void UploadPool::GiveBack(wal::Batch batch, const Tried& tried) {
@@ -294,6 +257,7 @@ void UploadPool::TrySink(wal::Batch& batch, wal::ManifestSink& sink, Tried& trie
     return;
   } else {
     outcomes.refused->Increment();
+    if (IsSchemaConflict(receipt.error())) target->drifts->Increment();
     LogError("batch is refused for good, its segments go to the dead letters",
              {{"batch", batch.manifest.id},
               {"database", target->database},

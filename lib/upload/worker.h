@@ -49,9 +49,20 @@ struct UploadParts {
   metrics::Registry& registry;
 };
 
+// How many batches of one database may run at once: upload.per_database, else all workers, and one
+// less when there are several databases. So none of them, busy or hanging, holds all. Threads: any.
+size_t BatchesPerDatabase(const config::Upload& config, size_t databases);
+
+// For the status API.
+struct DeadLetterStatus {
+  DeadLetterTotals totals;
+  uint64_t max_bytes = 0;
+  size_t waiting_batches = 0;  // refused ones that wait for room
+};
+
 class UploadPool {
  public:
-  UploadPool(const config::Upload& config, const std::string& dead_letter_directory, SinkSet sinks,
+  UploadPool(const config::Upload& config, DeadLetterPlace dead_letters, SinkSet sinks,
              UploadParts parts);
   ~UploadPool();
 
@@ -61,15 +72,14 @@ class UploadPool {
   // cancelled.
   Status Stop(MonotonicTime deadline);
 
-  // Takes the batch that has been due for longest and tries it once. False: none was due. Threads:
-  // workers; tests.
+  // Takes a batch that is due and tries it once. False: none was due. Threads: workers; tests.
   bool RunOnce(MonotonicTime deadline);
 
   std::vector<SinkStatus> SinkStatuses() const;
   // Deliveries that run now. Threads: any.
   std::vector<DeliveryProgress> Running() const { return progress_.Snapshot(); }
-  // Reads the directories of the dead letters. Threads: any.
-  DeadLetterTotals dead_letters() const { return dead_letters_.Totals(); }
+  // Reads the directories of the dead letters.
+  DeadLetterStatus DeadLettersNow() const EXCLUDES(mutex_);
 
  private:
   struct Target;  // a sink with its health, counters and prepared tables
@@ -82,6 +92,7 @@ class UploadPool {
   // False: every sink that still wants the batch has its share of the workers.
   bool CanTry(const wal::BatchManifest& manifest) const;
   Target* Find(const std::string& database, const std::string& sink) const;
+  void AddMetrics();
   void AddCounters(Target& target);
   void Process(wal::Batch batch);
   void TrySinks(wal::Batch& batch, Tried& tried);
@@ -94,6 +105,8 @@ class UploadPool {
   Status Save(wal::Batch& batch);
   Status DeleteSegments(wal::Batch& batch);
   Status Complete(wal::Batch& batch);
+  bool HasRoom(const wal::Batch& batch, Tried& tried) EXCLUDES(mutex_);
+  size_t WaitingForRoom() const EXCLUDES(mutex_);
   void GiveBack(wal::Batch batch, const Tried& tried) EXCLUDES(mutex_);
   uint64_t Random() EXCLUDES(mutex_);
 
@@ -115,7 +128,10 @@ class UploadPool {
   std::vector<metrics::Registry::Callback> dead_letter_gauges_;
   const UnixMillis started_;  // no earlier process knew segments that are younger
   std::stop_source stop_;     // of running uploads
-  Mutex mutex_;
+  mutable Mutex mutex_;
+  std::set<std::string> waiting_for_room_ GUARDED_BY(mutex_);  // ids of refused batches
+  std::optional<Error> no_room_ GUARDED_BY(mutex_);            // among the dead letters
+  MonotonicTime no_room_until_ GUARDED_BY(mutex_) = MonotonicTime::min();
   std::minstd_rand random_ GUARDED_BY(mutex_);
   std::vector<std::jthread> threads_;
 };

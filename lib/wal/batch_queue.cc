@@ -10,9 +10,11 @@
 namespace forebay::wal {
 namespace {
 
+// One that a sink refused waits for room among the dead letters: that is no dead backend.
 bool IsFresh(const BatchManifest& manifest) {
-  return std::none_of(manifest.sinks.begin(), manifest.sinks.end(),
-                      [](const ManifestSink& sink) { return sink.state == DeliveryState::kDone; });
+  return std::all_of(manifest.sinks.begin(), manifest.sinks.end(), [](const ManifestSink& sink) {
+    return sink.state == DeliveryState::kPending;
+  });
 }
 
 BatchStatus StatusOf(const BatchManifest& manifest) {
@@ -29,6 +31,12 @@ BatchStatus StatusOf(const BatchManifest& manifest) {
 }
 
 }  // namespace
+
+bool PicksOldest(uint64_t pick, uint32_t share_percent) {
+  const uint64_t share = std::min<uint64_t>(share_percent, 100);
+  // Whenever the share, rounded down, grows with this pick.
+  return (pick + 1) * share / 100 > pick * share / 100;
+}
 
 BatchQueue::BatchQueue(const Clock& clock, Limits limits) : clock_(clock), limits_(limits) {}
 
@@ -57,24 +65,46 @@ bool BatchQueue::Push(Batch&& batch) {
   return true;
 }
 
+void BatchQueue::Ripen(MonotonicTime now) {
+  while (!waiting_.empty() && waiting_.begin()->first.first <= now) {
+    auto node = waiting_.extract(waiting_.begin());
+    Rank rank{node.mapped().failures, node.mapped().manifest.id};
+    due_.emplace(std::move(rank), std::move(node.mapped()));
+  }
+}
+
+std::optional<Batch> BatchQueue::TakeDue(const Takes& takes) {
+  const auto& counts = counts_;
+  const auto may_run = [&](const BatchManifest& manifest) {
+    return counts.at(manifest.database).running < limits_.running_per_database &&
+           (!takes || takes(manifest));
+  };
+  const bool oldest = PicksOldest(picks_, limits_.oldest_share_percent);
+  auto found = due_.end();
+  for (auto entry = due_.begin(); entry != due_.end(); ++entry) {
+    if (oldest && found != due_.end() && found->first.id < entry->first.id) continue;
+    if (!may_run(entry->second.manifest)) continue;
+    found = entry;
+    if (!oldest) break;
+  }
+  if (found == due_.end()) return std::nullopt;
+  Batch batch = std::move(found->second);
+  due_.erase(found);
+  live_.at(batch.manifest.id).status.running = true;
+  ++counts_.at(batch.manifest.database).running;
+  ++running_;
+  ++picks_;
+  return batch;
+}
+
 std::optional<Batch> BatchQueue::Pop(MonotonicTime deadline, const Takes& takes) {
   MutexLock lock(mutex_);
   while (!closed_) {
     const MonotonicTime now = clock_.Monotonic();
-    auto first = waiting_.begin();
-    while (takes && first != waiting_.end() && first->first.first <= now &&
-           !takes(first->second.manifest)) {
-      ++first;
-    }
-    if (first != waiting_.end() && first->first.first <= now) {
-      Batch batch = std::move(first->second);
-      waiting_.erase(first);
-      live_.at(batch.manifest.id).status.running = true;
-      ++running_;
-      return batch;
-    }
+    Ripen(now);
+    if (auto batch = TakeDue(takes)) return batch;
     if (now >= deadline) return std::nullopt;
-    const MonotonicTime next = first == waiting_.end() ? deadline : first->first.first;
+    const MonotonicTime next = waiting_.empty() ? deadline : waiting_.begin()->first.first;
     (void)changed_.WaitUntil(lock, std::min(deadline, next));
   }
   return std::nullopt;
@@ -91,6 +121,7 @@ void BatchQueue::Defer(Batch&& batch, MonotonicTime not_before, const Error* err
   FOREBAY_CHECK(entry.status.running);
   entry.status.running = false;
   --running_;
+  --counts_.at(batch.manifest.database).running;
   const bool fresh = IsFresh(batch.manifest);
   if (entry.fresh && !fresh) --counts_[batch.manifest.database].fresh;
   entry.fresh = fresh;
@@ -112,6 +143,7 @@ void BatchQueue::Finish(const std::string& id, BatchOutcome outcome) {
   --running_;
   const auto counts = counts_.find(entry->second.status.database);
   if (entry->second.fresh) --counts->second.fresh;
+  --counts->second.running;
   if (--counts->second.all == 0) counts_.erase(counts);
   live_.erase(entry);
   for (auto& [number, watch] : watches_) {
@@ -131,7 +163,6 @@ void BatchQueue::NoteFailure(Watch& watch, const std::string& id, std::string_vi
 
 void BatchQueue::MakeDue(const std::string* database) {
   const MonotonicTime now = clock_.Monotonic();
-  // What is due already keeps its place.
   for (auto next = waiting_.upper_bound(DueKey{now, UINT64_MAX}); next != waiting_.end();) {
     const auto current = next++;
     if (database != nullptr && current->second.manifest.database != *database) continue;
@@ -198,6 +229,11 @@ FlushResult BatchQueue::EndWatch(uint64_t watch, MonotonicTime deadline) {
   result.unfinished = found->second.following.size();
   watches_.erase(found);
   return result;
+}
+
+bool BatchQueue::Contains(const std::string& id) const {
+  MutexLock lock(mutex_);
+  return live_.contains(id);
 }
 
 size_t BatchQueue::size() const {

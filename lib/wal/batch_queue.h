@@ -2,12 +2,17 @@
 // them.
 //
 // Beside a queue it is the list of all live batches: what is ready, what runs, what waits for its
-// next try, and what failed last; flushes wait on it. A batch is live from Push to Finish. Order:
-// by the time a batch becomes due, first come, first served.
+// next try, and what failed last; flushes wait on it. A batch is live from Push to Finish. Order
+// among those that are due: the newest first, so that after an outage live data is fresh at once,
+// with a share of the picks for the oldest, so that the backlog drains; age is that of a batch's
+// first segment, which its id begins with. Batches that failed less often go before newer ones, so
+// that one that always fails is not what a sink is probed with again and again.
 //
-// Limits (Limits): a database may have `fresh_per_database` batches that no sink has yet, so a dead
-// backend does not fill the queue and its segments go on growing into fewer, larger batches; and
-// `per_database` in all. These bound memory: a batch holds one lease per segment, about 600 B each.
+// Limits (Limits): a database may have `fresh_per_database` batches of which no sink has spoken, so
+// a dead backend does not fill the queue and its segments go on growing into fewer, larger batches;
+// `per_database` in all; and `running_per_database` with workers at the same time, so that one busy
+// or hanging database leaves workers to the others. These bound memory: a batch holds one lease per
+// segment, about 600 B each.
 #pragma once
 
 #include <cstdint>
@@ -77,12 +82,18 @@ struct BatchStatus {
   std::string last_error;
 };
 
+// Whether pick number `pick` (0, 1, ...) takes the oldest: of every 100 picks share_percent do,
+// evenly spread. The batcher plans by the same rule. Threads: any.
+bool PicksOldest(uint64_t pick, uint32_t share_percent);
+
 // Threads: any, for everything.
 class BatchQueue {
  public:
   struct Limits {
     size_t fresh_per_database = 32;
     size_t per_database = 4096;
+    size_t running_per_database = SIZE_MAX;  // at least 1
+    uint32_t oldest_share_percent = 20;      // config upload.oldest_share_percent
   };
 
   BatchQueue(const Clock& clock, Limits limits);
@@ -93,9 +104,10 @@ class BatchQueue {
   // those resumed at start are bounded by what is on disk. False, batch untouched, when closed.
   bool Push(Batch&& batch) EXCLUDES(mutex_);
 
-  // Takes the batch that has been due for longest; it then runs. Nullopt: none by the deadline, or
-  // closed. takes: says whether a batch can be worked on now; others keep their places. It runs
-  // under the queue's mutex and must not call the queue; LookAgain() when it may say otherwise.
+  // Takes the newest batch that is due, or the oldest at its turn; it then runs. Nullopt: none by
+  // the deadline, or closed. Those of a database that has all its workers are passed over. takes:
+  // says whether a batch can be worked on now; others stay due. It runs under the queue's mutex and
+  // must not call the queue; LookAgain() when it may say otherwise.
   using Takes = std::function<bool(const BatchManifest&)>;
   std::optional<Batch> Pop(MonotonicTime deadline, const Takes& takes = nullptr) EXCLUDES(mutex_);
   // Whoever waits in Pop asks `takes` again. Finish, Defer and Wake do so too.
@@ -125,6 +137,8 @@ class BatchQueue {
   // Waits until none is followed any more, the deadline or Close; ends the watch.
   FlushResult EndWatch(uint64_t watch, MonotonicTime deadline) EXCLUDES(mutex_);
 
+  // Whether a batch of this id is live.
+  bool Contains(const std::string& id) const EXCLUDES(mutex_);
   // Live batches. Also: those that run now.
   size_t size() const EXCLUDES(mutex_);
   size_t running() const EXCLUDES(mutex_);
@@ -135,9 +149,17 @@ class BatchQueue {
 
  private:
   using DueKey = std::pair<MonotonicTime, uint64_t>;  // due at, sequence
+  struct Rank {
+    uint32_t failures = 0;
+    std::string id;
+    bool operator<(const Rank& other) const {
+      return failures != other.failures ? failures < other.failures : id > other.id;
+    }
+  };
   struct Counts {
     size_t all = 0;
     size_t fresh = 0;
+    size_t running = 0;
   };
   struct Watch {
     bool sealed = false;
@@ -149,6 +171,8 @@ class BatchQueue {
     bool fresh = true;
   };
 
+  void Ripen(MonotonicTime now) REQUIRES(mutex_);
+  std::optional<Batch> TakeDue(const Takes& takes) REQUIRES(mutex_);
   void MakeDue(const std::string* database) REQUIRES(mutex_);
   static void NoteFailure(Watch& watch, const std::string& id, std::string_view error);
 
@@ -156,11 +180,13 @@ class BatchQueue {
   const Limits limits_;
   mutable Mutex mutex_;
   mutable CondVar changed_;
-  std::map<DueKey, Batch> waiting_ GUARDED_BY(mutex_);
+  std::map<DueKey, Batch> waiting_ GUARDED_BY(mutex_);  // not yet due, or not yet moved to due_
+  std::map<Rank, Batch> due_ GUARDED_BY(mutex_);
   std::map<std::string, Entry> live_ GUARDED_BY(mutex_);     // by id
   std::map<std::string, Counts> counts_ GUARDED_BY(mutex_);  // by database
   std::map<uint64_t, Watch> watches_ GUARDED_BY(mutex_);
   uint64_t next_sequence_ GUARDED_BY(mutex_) = 0;
+  uint64_t picks_ GUARDED_BY(mutex_) = 0;
   uint64_t next_watch_ GUARDED_BY(mutex_) = 1;
   uint64_t retry_epoch_ GUARDED_BY(mutex_) = 0;
   size_t running_ GUARDED_BY(mutex_) = 0;

@@ -441,7 +441,7 @@ def test_a_table_with_columns_of_other_types_is_drift(make_kusto, start):
     send(node, range(20))
     deliver(node)
     wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
-    assert node.metric("forebay_adx_schema_conflicts_total") == 1
+    assert node.metric("forebay_schema_drift_batches_total") == 1
 
 
 def test_blocks_of_4_mib_in_parallel_make_one_blob(make_kusto, start):

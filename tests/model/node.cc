@@ -124,7 +124,7 @@ Status Node::Open() {
   upload.retry_initial = std::chrono::milliseconds(1);
   upload.retry_max = std::chrono::milliseconds(10);
   pool_ = std::make_unique<upload::UploadPool>(
-      upload, "data/dlq", std::move(sinks),
+      upload, upload::DeadLetterPlace{"data/dlq", UINT64_MAX}, std::move(sinks),
       upload::UploadParts{fs_, clock_, log_.store(), *manifests_, *queue_, log_.quarantine(),
                           registry_});
   batcher_ = std::make_unique<batch::Batcher>(options, clock_, log_.store(), *manifests_, *queue_,

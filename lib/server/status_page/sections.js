@@ -151,6 +151,7 @@ function limits(status) {
     limit("Series", status.series.known, status.series.max, count, 95),
     limit("Memory of series", status.series.memory_bytes, status.series.max_bytes, bytes, 95),
     limit("Tables", status.tables.seen, status.tables.max, whole, 95),
+    limit("Dead letters", status.dead_letters.bytes, status.dead_letters.max_bytes, bytes, 80),
     limit("Quarantine", status.quarantine.bytes, status.quarantine.max_bytes, bytes, 80),
   ]);
 }

@@ -131,9 +131,6 @@ AdxSink::AdxSink(std::string name, std::string database, const config::AdxSink& 
   fallbacks_ =
       parts.registry.AddCounter("forebay_adx_streaming_fallbacks_total",
                                 "Batches that were queued though streaming was wanted.", labels);
-  drifts_ = parts.registry.AddCounter(
-      "forebay_adx_schema_conflicts_total",
-      "Batches refused because the table has other columns than the batch.", labels);
   for (const StreamingFault fault : kStreamingFaults) {
     faults_[fault] = parts.registry.AddCounter(
         "forebay_adx_streaming_faults_total", "Streaming requests that failed, by kind.",
@@ -165,14 +162,8 @@ Result<Receipt> AdxSink::Upload(const BatchHeader& header, BatchReader& reader) 
   const std::stop_token stop = reader.stop();
   FOREBAY_RETURN_IF_ERROR(Prepare(header.target));
   FOREBAY_ASSIGN_OR_RETURN(const bool is_inline, IsInline(stop));
-  if (const Status made =
-          tables_->Ensure(header.target.table, header.target.columns(), !is_inline, stop);
-      !made.ok()) {
-    if (made.error().code() == ErrorCode::kFailedPrecondition && !made.error().retryable()) {
-      drifts_->Increment();
-    }
-    return made.error();
-  }
+  FOREBAY_RETURN_IF_ERROR(
+      tables_->Ensure(header.target.table, header.target.columns(), !is_inline, stop));
   if (is_inline) return UploadInline(header, reader);
   if (config_.delivery == "lowest_latency" && header.row_bytes <= config_.streaming_max.value) {
     FOREBAY_ASSIGN_OR_RETURN(auto receipt, TryStreaming(header, reader));

@@ -86,7 +86,6 @@ class AdxSink final : public Sink {
   std::atomic<Emulator> emulator_{Emulator::kUnknown};
   metrics::Counter* streamed_ = nullptr;
   metrics::Counter* fallbacks_ = nullptr;
-  metrics::Counter* drifts_ = nullptr;
   std::map<StreamingFault, metrics::Counter*> faults_;
 };
 

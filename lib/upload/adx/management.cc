@@ -8,6 +8,7 @@
 #include "config/print.h"
 #include "http/message.h"
 #include "upload/adx/names.h"
+#include "upload/sink.h"
 
 namespace forebay::upload::adx {
 namespace {
@@ -170,10 +171,8 @@ Status TableKeeper::Make(const std::string& table, const table::Schema& schema, 
     // An operator makes the database.
     return fault.ToError(context).WithRetryable(true);
   }
-  return Error(ErrorCode::kFailedPrecondition,
-               fmt::format("{}: its columns cannot become those of the batch: {} {}", context,
-                           fault.code, fault.message))
-      .WithRetryable(false);
+  return SchemaConflict(fmt::format("{}: its columns cannot become those of the batch: {} {}",
+                                    context, fault.code, fault.message));
 }
 
 }  // namespace forebay::upload::adx

@@ -46,6 +46,7 @@ ErrorCode CodeOfStatus(int status) {
     case 413:
       return ErrorCode::kOutOfRange;
     case 429:
+    case 503:
       return ErrorCode::kResourceExhausted;
     default:
       return status >= 500 ? ErrorCode::kUnavailable : ErrorCode::kInvalidArgument;
@@ -77,7 +78,8 @@ Error Fault::ToError(std::string_view context) const {
   const bool about_us = status == 400 || status == 413;
   return Error(CodeOfStatus(status), fmt::format("{}: status {}{}{}: {}", context, status,
                                                  code.empty() ? "" : " ", code, message))
-      .WithRetryable(Transient() || !about_us);
+      .WithRetryable(Transient() || !about_us)
+      .WithRetryAfter(retry_after);
 }
 
 Fault FaultOf(const Error& transport) {

@@ -25,31 +25,20 @@ Error WaitingError(const ServerAnswer& answer, std::string_view context) {
 
 }  // namespace
 
-Result<std::unique_ptr<ClickHouseSink>> ClickHouseSink::Create(std::string name,
-                                                               const config::ClickHouseSink& config,
-                                                               const Clock& clock) {
+Result<std::unique_ptr<ClickHouseSink>> ClickHouseSink::Create(
+    std::string name, const config::ClickHouseSink& config) {
   FOREBAY_ASSIGN_OR_RETURN(ClickHouseDsn dsn, ParseClickHouseDsn(config.dsn));
   if (dsn.mapped) {
     LogWarn("the sink's dsn names ClickHouse's native protocol; its HTTP interface is used",
             {{"sink", name}, {"url", dsn.base_url}});
   }
   return std::unique_ptr<ClickHouseSink>(
-      new ClickHouseSink(std::move(name), config, std::move(dsn), clock));
+      new ClickHouseSink(std::move(name), config, std::move(dsn)));
 }
 
 ClickHouseSink::ClickHouseSink(std::string name, const config::ClickHouseSink& config,
-                               ClickHouseDsn dsn, const Clock& clock)
-    : name_(std::move(name)), config_(config), dsn_(std::move(dsn)), clock_(clock) {}
-
-Status ClickHouseSink::CheckWanted() const {
-  MutexLock lock(mutex_);
-  const MonotonicTime now = clock_.Monotonic();
-  if (not_before_ <= now) return {};
-  const auto left = not_before_ - now;
-  return Error(ErrorCode::kResourceExhausted,
-               fmt::format("the server asked to be left alone for {} ms more",
-                           std::chrono::duration_cast<std::chrono::milliseconds>(left).count()));
-}
+                               ClickHouseDsn dsn)
+    : name_(std::move(name)), config_(config), dsn_(std::move(dsn)) {}
 
 TableLayout ClickHouseSink::LayoutOf(const TableTarget& target, ServerVersion version) const {
   TableLayout layout{config_, version, dsn_.database, target.table, {}};
@@ -79,7 +68,6 @@ std::shared_ptr<const ClickHouseSink::Table> ClickHouseSink::Find(const TableTar
 }
 
 Status ClickHouseSink::Prepare(const TableTarget& target) {
-  FOREBAY_RETURN_IF_ERROR(CheckWanted());
   FOREBAY_ASSIGN_OR_RETURN(const auto session,
                            ClickHouseSession::Open(config_, dsn_, std::stop_token()));
   const auto table = PrepareTable(*session, target);
@@ -151,7 +139,6 @@ Result<std::shared_ptr<const ClickHouseSink::Table>> ClickHouseSink::PrepareTabl
 }
 
 Result<Receipt> ClickHouseSink::Upload(const BatchHeader& header, BatchReader& reader) {
-  FOREBAY_RETURN_IF_ERROR(CheckWanted());
   FOREBAY_ASSIGN_OR_RETURN(const auto session,
                            ClickHouseSession::Open(config_, dsn_, reader.stop()));
   auto table = Find(header.target);
@@ -160,12 +147,7 @@ Result<Receipt> ClickHouseSink::Upload(const BatchHeader& header, BatchReader& r
   }
   Delivery delivery(config_, dsn_, header, *session, table,
                     [&] { return PrepareTable(*session, header.target); });
-  auto receipt = delivery.Run(reader);
-  if (!receipt.ok() && delivery.retry_after()) {
-    MutexLock lock(mutex_);
-    not_before_ = clock_.Monotonic() + *delivery.retry_after();
-  }
-  return receipt;
+  return delivery.Run(reader);
 }
 
 }  // namespace forebay::upload

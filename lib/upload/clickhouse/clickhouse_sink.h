@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "config/config.h"
@@ -32,10 +31,9 @@ class ClickHouseSink final : public Sink {
     std::vector<WireColumn> columns;
   };
 
-  // clock outlives the sink. Errors: kInvalidArgument: the DSN.
+  // Errors: kInvalidArgument: the DSN.
   static Result<std::unique_ptr<ClickHouseSink>> Create(std::string name,
-                                                        const config::ClickHouseSink& config,
-                                                        const Clock& clock);
+                                                        const config::ClickHouseSink& config);
 
   const std::string& name() const override { return name_; }
   // Makes the table, adds the columns that are missing. Errors: permanent, when a column there has
@@ -49,10 +47,7 @@ class ClickHouseSink final : public Sink {
                                                     const TableTarget& target);
 
  private:
-  ClickHouseSink(std::string name, const config::ClickHouseSink& config, ClickHouseDsn dsn,
-                 const Clock& clock);
-  // An error while the server wants to be left alone (Retry-After).
-  Status CheckWanted() const EXCLUDES(mutex_);
+  ClickHouseSink(std::string name, const config::ClickHouseSink& config, ClickHouseDsn dsn);
   TableLayout LayoutOf(const TableTarget& target, ServerVersion version) const;
   Result<std::vector<ServerColumn>> Describe(ClickHouseSession& session, const TableLayout& layout,
                                              const TableTarget& target) const;
@@ -63,9 +58,7 @@ class ClickHouseSink final : public Sink {
   const std::string name_;
   const config::ClickHouseSink config_;
   const ClickHouseDsn dsn_;
-  const Clock& clock_;
   mutable Mutex mutex_;
-  MonotonicTime not_before_ GUARDED_BY(mutex_) = MonotonicTime::min();  // asked for by the server
   // "<table> <schema hash>"; bounded by limits.tables_max.
   std::map<std::string, std::shared_ptr<const Table>> tables_ GUARDED_BY(mutex_);
   bool told_ GUARDED_BY(mutex_) = false;  // what the server's version means was logged

@@ -292,7 +292,6 @@ Status Delivery::SendHalves(Rows rows) {
 Status Delivery::AfterRefusal(const ServerAnswer& answer, Rows rows) {
   const Error error = answer.ToError("insert into " + table_->layout.table);
   if (!answer.server_error) return error;
-  retry_after_ = answer.server_error->retry_after;
   switch (answer.server_error->kind) {
     case ServerErrorKind::kNoTable:
     case ServerErrorKind::kColumns: {

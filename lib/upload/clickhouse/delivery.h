@@ -33,8 +33,6 @@ class Delivery {
 
   // All rows of the reader. Errors: as ClickHouseSink::Upload.
   Result<Receipt> Run(BatchReader& reader);
-  // How long the server asked to be left alone, in the answer that ended Run.
-  std::optional<std::chrono::milliseconds> retry_after() const { return retry_after_; }
 
  private:
   using Rows = std::span<const uint32_t>;  // indexes into the chunk
@@ -70,7 +68,6 @@ class Delivery {
   uint64_t rows_there_ = 0;
   uint32_t refused_inserts_ = 0;
   bool prepared_again_ = false;
-  std::optional<std::chrono::milliseconds> retry_after_;
 };
 
 }  // namespace forebay::upload

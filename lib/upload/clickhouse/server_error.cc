@@ -210,7 +210,8 @@ Error ServerError::ToError(std::string_view context) const {
   const bool retryable = kind != ServerErrorKind::kBadData && kind != ServerErrorKind::kTooLarge;
   return Error(CodeOf(kind), fmt::format("{}: {} (HTTP {}, {}): {}", context, code, http_status,
                                          Name(kind), message))
-      .WithRetryable(retryable);
+      .WithRetryable(retryable)
+      .WithRetryAfter(retry_after);
 }
 
 }  // namespace forebay::upload

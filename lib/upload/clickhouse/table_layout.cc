@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "upload/clickhouse/row_chunk.h"
+#include "upload/sink.h"
 
 namespace forebay::upload {
 namespace {
@@ -275,10 +276,9 @@ Result<std::vector<WireColumn>> TableLayout::Match(const table::Schema& schema,
                                        : std::nullopt;
     const bool text = kind == WireKind::kText || kind == WireKind::kName;
     if (!kind || found->computed || (column.dictionary && !text)) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("column {} of table {} is {}{}, which {} does not fit", name, table,
-                               found->type, found->computed ? ", computed by the server" : "",
-                               ours ? Name(*ours) : wanted));
+      return SchemaConflict(fmt::format(
+          "column {} of table {} is {}{}, which {} does not fit", name, table, found->type,
+          found->computed ? ", computed by the server" : "", ours ? Name(*ours) : wanted));
     }
     column.kind = *kind;
     columns.push_back(std::move(column));

@@ -93,7 +93,7 @@ struct TableLayout {
   // Nothing: no column is missing.
   std::optional<std::string> AddColumnsStatement(const table::Schema& schema,
                                                  const std::vector<ServerColumn>& there) const;
-  // The columns of an insert. Errors: kInvalidArgument: a column has a type that ours does not fit;
+  // The columns of an insert. Errors: SchemaConflict: a column has a type that ours does not fit;
   // kNotFound: one is missing.
   Result<std::vector<WireColumn>> Match(const table::Schema& schema,
                                         const std::vector<ServerColumn>& there) const;

@@ -72,7 +72,7 @@ Status Refuse(const BatchHeader&) { return Error(ErrorCode::kInvalidArgument, "n
 // One run of the process over a file system that outlives it.
 struct Process {
   Process(io::FileSystem& fs, const Clock& clock, SinkSet sinks, config::Batch limits = {},
-          uint32_t workers = 2)
+          uint32_t workers = 2, uint64_t max_dead_letters = UINT64_MAX)
       : store(fs, clock, "segments"),
         quarantine(fs, "quarantine"),
         manifests(fs, "batches", quarantine),
@@ -83,7 +83,7 @@ struct Process {
     config::Upload upload;
     upload.workers = workers;
     pool = std::make_unique<UploadPool>(
-        upload, "dlq", std::move(sinks),
+        upload, DeadLetterPlace{"dlq", max_dead_letters}, std::move(sinks),
         UploadParts{fs, clock, store, manifests, queue, quarantine, registry});
     batcher = std::make_unique<batch::Batcher>(options, clock, store, manifests, queue, registry);
   }
@@ -367,6 +367,80 @@ TEST_CASE_METHOD(Fixture,
   // The clock stands 100 s after the first segment.
   CHECK(metrics.find("forebay_dead_letter_oldest_age_seconds 100") != std::string::npos);
   CHECK(metrics.find("forebay_dead_letter_bytes 0") == std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "delivery: a conflict of schemas is a refusal that counts as drift") {
+  auto script = std::make_shared<FakeSink::Script>();
+  script->answer = [](const BatchHeader& header) -> Status {
+    if (header.target.table == "Cpu") return SchemaConflict("column Value is String");
+    return Refuse(header);
+  };
+  Process process(fs, clock, Fakes({{"a", script}}));
+  REQUIRE(process.Load().ok());
+  process.Work(clock, wal::BatchReason::kFlush);
+  const std::string metrics = process.registry.Expose();
+  CHECK(metrics.find("forebay_upload_dead_letter_batches_total 2") != std::string::npos);
+  CHECK(metrics.find("forebay_schema_drift_batches_total{database=\"Metrics\",sink=\"a\"} 1") !=
+        std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "dead letters: above their limit refused batches wait, and lose nothing") {
+  auto script = std::make_shared<FakeSink::Script>();
+  script->answer = Refuse;
+  {
+    // The first of the two has room whatever its size.
+    Process process(fs, clock, Fakes({{"a", script}}), {}, 2, 1);
+    REQUIRE(process.Load().ok());
+    process.Work(clock, wal::BatchReason::kFlush);
+    CHECK(script->uploads == 2);
+    CHECK(fs.List("dlq")->size() == 1);
+    CHECK(process.queue.size() == 1);
+    const DeadLetterStatus status = process.pool->DeadLettersNow();
+    CHECK(status.waiting_batches == 1);
+    CHECK(status.max_bytes == 1);
+    const std::string metrics = process.registry.Expose();
+    CHECK(metrics.find("forebay_dead_letters_full 1") != std::string::npos);
+    CHECK(metrics.find("forebay_dead_letter_waiting_batches 1") != std::string::npos);
+    clock.Advance(minutes(1));
+    process.Work(clock);
+    CHECK(process.queue.size() == 1);
+  }
+  // What the sink said is known after a restart, and is not asked again.
+  fs.Crash(kLoseAll);
+  Process process(fs, clock, Fakes({{"a", script}}), {}, 2, 1);
+  REQUIRE(process.Load().ok());
+  process.Work(clock);
+  CHECK(process.queue.size() == 1);
+  // Somebody makes room.
+  for (const auto& [path, bytes] : FilesBelow(fs, "dlq", "")) REQUIRE(fs.Remove(path).ok());
+  clock.Advance(minutes(1));
+  process.Work(clock);
+  CHECK(process.queue.size() == 0);
+  CHECK(script->uploads == 2);
+  CHECK(process.pool->DeadLettersNow().waiting_batches == 0);
+  CHECK(process.registry.Expose().find("forebay_dead_letters_full 0") != std::string::npos);
+  CHECK(fs.List("segments")->empty());
+}
+
+TEST_CASE("dead letters: their limit is a tenth of the disk's unless it is set") {
+  config::Storage storage;
+  storage.dir = "data";
+  CHECK(DeadLetterPlaceOf(storage).directory == "data/dlq");
+  CHECK(DeadLetterPlaceOf(storage).max_bytes == storage.max_disk.value / 10);
+  storage.dead_letters_max = ByteCount{77};
+  CHECK(DeadLetterPlaceOf(storage).max_bytes == 77);
+}
+
+TEST_CASE("workers: those of one database leave one to the others, unless it is the only one") {
+  config::Upload upload;
+  upload.workers = 8;
+  CHECK(BatchesPerDatabase(upload, 1) == 8);
+  CHECK(BatchesPerDatabase(upload, 3) == 7);
+  upload.per_database = 2;
+  CHECK(BatchesPerDatabase(upload, 1) == 2);
+  CHECK(BatchesPerDatabase(upload, 3) == 2);
+  CHECK(BatchesPerDatabase({.workers = 1}, 3) == 1);
 }
 
 TEST_CASE_METHOD(
