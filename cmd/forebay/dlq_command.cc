@@ -57,14 +57,17 @@ int ReplayLetters(const DlqFlags& flags) {
   if (!letters.ok()) return Fail("forebay dlq", letters.error());
   uint64_t asked = 0;
   for (const walctl::DeadLetter& letter : *letters) {
-    // With --all those that are rows alone are passed over.
-    if (flags.all && letter.segments == 0) continue;
+    // With --all what people left there is passed over.
+    if (flags.all && letter.segments == 0 && letter.rejected.empty()) continue;
     if (const Status status = walctl::RequestReplay(fs, letter); !status.ok()) {
       return Fail("forebay dlq", status.error());
     }
     ++asked;
   }
-  fmt::print(stderr, "{} batches go back on their way when the daemon starts next\n", asked);
+  fmt::print(stderr,
+             "{} dead letters go back on their way: by a running daemon within 10 s, else at its "
+             "next start\n",
+             asked);
   return 0;
 }
 

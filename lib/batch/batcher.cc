@@ -123,10 +123,20 @@ Status Batcher::ResumeTransfer(wal::BatchManifest manifest) {
 
 Status Batcher::ResumeOne(wal::BatchManifest manifest) {
   if (!manifest.peer.empty()) return ResumeTransfer(std::move(manifest));
+  return Continue(std::move(manifest),
+                  [this](const std::string& file_name) { return store_.Take(file_name); });
+}
+
+Status Batcher::TakeBack(wal::BatchManifest manifest) {
+  return Continue(std::move(manifest),
+                  [this](const std::string& file_name) { return store_.Adopt(file_name); });
+}
+
+Status Batcher::Continue(wal::BatchManifest manifest, const Lease& lease_of) {
   wal::Batch batch;
   uint64_t missing = 0;
   for (const wal::ManifestSegment& segment : manifest.segments) {
-    auto lease = store_.Take(segment.file_name);
+    auto lease = lease_of(segment.file_name);
     if (lease.ok()) {
       batch.leases.push_back(*std::move(lease));
     } else {

@@ -71,6 +71,10 @@ class Batcher {
   // Continues what the manifests say. Call once, after SegmentStore::LoadExisting and before Start.
   // Errors: those of reading and writing manifests; kFailedPrecondition, see may_guess.
   Status Resume();
+  // Continues a batch whose manifest was saved and whose segments were put into the store's
+  // directory while this process runs. Errors: those of removing the manifest, when no segment is
+  // there. Threads: any.
+  Status TakeBack(wal::BatchManifest manifest);
   // Starts the thread.
   void Start();
   // Ends the thread; batches already made stay with the queue. Idempotent.
@@ -109,6 +113,8 @@ class Batcher {
   bool PushTransfer(const std::string& peer, const PlannedBatch& plan);
   bool PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan);
   Status ResumeOne(wal::BatchManifest manifest);
+  using Lease = std::function<Result<wal::SegmentLease>(const std::string& file_name)>;
+  Status Continue(wal::BatchManifest manifest, const Lease& lease_of);
   void Reconcile(wal::BatchManifest& manifest) const;
   void RestoreDamaged(const std::string& id, const std::vector<wal::TableBacklog>& backlog);
   Status ResumeTransfer(wal::BatchManifest manifest);

@@ -12,6 +12,7 @@
 #include "config/reload.h"
 #include "io/file_system.h"
 #include "table/schema.h"
+#include "upload/dead_letter_replay.h"
 #include "upload/dead_letters.h"
 #include "upload/sink_set.h"
 
@@ -142,8 +143,10 @@ Status Node::ReplayDeadLetters(const std::string& directory) {
                                                     disk_reserve_.get());
   FOREBAY_RETURN_IF_ERROR(storage_fs_->CreateDirectories(batches));
   FOREBAY_RETURN_IF_ERROR(storage_fs_->CreateDirectories(segments));
-  return upload::ReplayDeadLetters(*storage_fs_, io::JoinPath(directory, "dlq"), segments,
-                                   *manifests_);
+  upload::ReplayOptions options;
+  options.dead_letters = io::JoinPath(directory, "dlq");
+  options.segments = segments;
+  return upload::ReplayDeadLetters(*storage_fs_, *manifests_, options);
 }
 
 std::string Node::HeaderLineOf(const wal::SegmentName& name) const {
@@ -180,6 +183,9 @@ Status Node::OpenUploads() {
   }
   batcher_ = std::make_unique<batch::Batcher>(std::move(options), clock_, *store_, *manifests_,
                                               *queue_, registry_);
+  replayer_ = std::make_unique<DeadLetterReplayer>(
+      DeadLetterReplayer::Parts{*storage_fs_, *manifests_, *queue_, *batcher_},
+      io::JoinPath(config.storage.dir, "dlq"), store_->directory());
   return options_.mode == NodeMode::kSend ? OkStatus() : batcher_->Resume();
 }
 
@@ -229,6 +235,7 @@ Status Node::Start() {
   if (options_.mode == NodeMode::kReplay) return {};
   FOREBAY_RETURN_IF_ERROR(adxmon_->Start());
   housekeeper_->Start();
+  replayer_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
   started_ = true;
@@ -249,6 +256,7 @@ FlushReport Node::Flush(const FlushOptions& options) {
   FlushReport report;
   report.sealed = wal_->Flush(options.deadline);
   if (!options.upload) return report;
+  (void)replayer_->Run();  // logs what fails
   report.batches = batcher_->FlushNow(options.deadline);
   if (transfers_ == nullptr) return report;
   // What was on its way to peers is there, or this node's again, or open.
@@ -271,6 +279,7 @@ Status Node::Stop(MonotonicTime deadline) {
     if (!status.ok() && first.ok()) first = std::move(status);
   };
   if (drainer_ != nullptr) drainer_->Stop();
+  if (replayer_ != nullptr) replayer_->Stop();
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
   if (adxmon_ != nullptr) adxmon_->Stop();
   StopCluster(deadline);

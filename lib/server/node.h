@@ -32,6 +32,7 @@
 #include "receive/remote_write_state.h"
 #include "server/admin.h"
 #include "server/cached.h"
+#include "server/dead_letter_replayer.h"
 #include "server/disk_auditor.h"
 #include "server/drain.h"
 #include "server/flow_history.h"
@@ -209,6 +210,7 @@ class Node {
   std::unique_ptr<transfer::PeerClient> peer_client_;  // these two: null without transfers
   std::unique_ptr<transfer::TransferPool> transfers_;
   std::unique_ptr<batch::Batcher> batcher_;
+  std::unique_ptr<DeadLetterReplayer> replayer_;
   std::unique_ptr<transfer::Intake> intake_;
   std::unique_ptr<Drainer> drainer_;
   std::unique_ptr<transfer::AdxMonHandler> adxmon_;

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/byte_buffer.h"
-#include "base/log.h"
 #include "table/json_text.h"
 #include "wal/dead_letter_files.h"
 #include "wal/flake_id.h"
@@ -24,68 +23,7 @@ void AppendField(std::string_view key, std::string_view value, ByteBuffer& out) 
   table::AppendJsonString(value, out);
 }
 
-// The steps of a replay; `at` is the batch's directory.
-Status ReplayOne(io::FileSystem& fs, const std::string& at, const std::string& segments,
-                 wal::ManifestStore& manifests) {
-  const auto path = [&](std::string_view name) { return io::JoinPath(at, std::string(name)); };
-  FOREBAY_ASSIGN_OR_RETURN(const bool there, fs.Exists(path(wal::kDeadManifestFile)));
-  if (there) {
-    FOREBAY_ASSIGN_OR_RETURN(const std::string text, io::ReadFile(fs, path(wal::kDeadManifestFile),
-                                                                  wal::kMaxManifestBytes));
-    FOREBAY_ASSIGN_OR_RETURN(wal::BatchManifest manifest, wal::ParseManifest(text));
-    for (wal::ManifestSink& sink : manifest.sinks) {
-      if (sink.state == wal::DeliveryState::kFailed) sink.state = wal::DeliveryState::kPending;
-    }
-    for (const wal::ManifestSegment& segment : manifest.segments) {
-      FOREBAY_ASSIGN_OR_RETURN(const bool here, fs.Exists(path(segment.file_name)));
-      if (!here) continue;
-      FOREBAY_RETURN_IF_ERROR(
-          fs.Rename(path(segment.file_name), io::JoinPath(segments, segment.file_name)));
-    }
-    FOREBAY_RETURN_IF_ERROR(fs.SyncDirectory(segments));
-    FOREBAY_RETURN_IF_ERROR(fs.SyncDirectory(at));
-    FOREBAY_RETURN_IF_ERROR(manifests.Save(manifest));
-    FOREBAY_RETURN_IF_ERROR(fs.Remove(path(wal::kDeadManifestFile)));
-    LogInfo("a dead letter goes back on its way",
-            {{"batch", manifest.id}, {"table", manifest.table}, {"rows", manifest.rows()}});
-  }
-  FOREBAY_ASSIGN_OR_RETURN(const auto entries, fs.List(at));
-  for (const io::DirectoryEntry& entry : entries) {
-    if (entry.name != wal::kReasonFile) continue;
-    FOREBAY_RETURN_IF_ERROR(fs.Remove(path(wal::kReasonFile)));
-  }
-  // Last: until it is gone all of this is done again.
-  FOREBAY_RETURN_IF_ERROR(fs.Remove(path(wal::kReplayFile)));
-  FOREBAY_RETURN_IF_ERROR(fs.SyncDirectory(at));
-  if (entries.size() > 2) return OkStatus();  // rows that were rejected alone
-  // What people left there keeps the directory.
-  (void)fs.RemoveDirectory(at);
-  return OkStatus();
-}
-
 }  // namespace
-
-Status ReplayDeadLetters(io::FileSystem& fs, const std::string& directory,
-                         const std::string& segments, wal::ManifestStore& manifests) {
-  const auto entries = fs.List(directory);
-  if (!entries.ok()) {
-    if (entries.error().code() == ErrorCode::kNotFound) return OkStatus();
-    return entries.error();
-  }
-  for (const io::DirectoryEntry& entry : *entries) {
-    const std::string at = io::JoinPath(directory, entry.name);
-    if (!entry.is_directory || !wal::IsBatchId(entry.name)) continue;
-    FOREBAY_ASSIGN_OR_RETURN(const bool asked,
-                             fs.Exists(io::JoinPath(at, std::string(wal::kReplayFile))));
-    if (!asked) continue;
-    Status replayed = ReplayOne(fs, at, segments, manifests);
-    if (replayed.ok()) continue;
-    if (replayed.error().code() != ErrorCode::kCorruption) return replayed;
-    LogError("a dead letter cannot be replayed",
-             {{"batch", entry.name}, {"error", replayed.error().ToString()}});
-  }
-  return OkStatus();
-}
 
 DeadLetterPlace DeadLetterPlaceOf(const config::Storage& storage) {
   constexpr uint64_t kPartOfDisk = 10;

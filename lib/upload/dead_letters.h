@@ -68,15 +68,6 @@ class DeadLetters {
   const DeadLetterPlace place_;
 };
 
-// Puts the batches back on their way for which a replay was asked (a file `replay`, forebay dlq
-// replay): segments back to `segments`, and a manifest under the batch's own id, in which the sinks
-// that refused it wait for it again; those that have it do not. So nobody gets it twice. To be
-// called before the segments are loaded. A crash anywhere is continued by the next call. Rows that
-// were rejected alone stay. Errors: those of the disk; what is wrong with one batch is logged, and
-// it stays. Durable: when it returns OK.
-Status ReplayDeadLetters(io::FileSystem& fs, const std::string& directory,
-                         const std::string& segments, wal::ManifestStore& manifests);
-
 // One line of JSON: batch, database, table, schema, time, sinks with state and note, segments.
 std::string ReasonJson(const wal::BatchManifest& manifest, UnixMillis now);
 

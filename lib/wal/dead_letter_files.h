@@ -7,7 +7,8 @@ namespace forebay::wal {
 
 inline constexpr std::string_view kDeadManifestFile = "manifest.batch";
 inline constexpr std::string_view kReasonFile = "reason.json";
-// Empty: the batch goes back on its way when the daemon starts next.
+// The batch, and rows that were rejected alone, go back on their way. Empty, or the path below
+// `dlq` of the rejected rows that this letter is made of.
 inline constexpr std::string_view kReplayFile = "replay";
 // rejected.<sink>.csv and .json: rows that a sink refused while it took the rest of the batch.
 inline constexpr std::string_view kRejectedPrefix = "rejected.";

@@ -156,12 +156,34 @@ Result<SegmentLease> SegmentStore::Take(const std::string& file_name) {
   if (entry->second.leased) {
     return Error(ErrorCode::kFailedPrecondition, "segment " + file_name + " is being worked on");
   }
-  entry->second.leased = true;
+  return Lease(entry->second);
+}
+
+SegmentLease SegmentStore::Lease(Entry& entry) {
+  entry.leased = true;
   SegmentLease lease;
   lease.store_ = this;
-  lease.info_ = entry->second.info;
-  lease.path_ = io::JoinPath(directory_, file_name);
+  lease.info_ = entry.info;
+  lease.path_ = io::JoinPath(directory_, entry.info.file_name);
   return lease;
+}
+
+Result<SegmentLease> SegmentStore::Adopt(const std::string& file_name) {
+  FOREBAY_ASSIGN_OR_RETURN(const SegmentName name, ParseSegmentName(file_name));
+  io::DirectoryEntry file;
+  file.name = file_name;
+  {
+    FOREBAY_ASSIGN_OR_RETURN(const auto opened,
+                             fs_.Open(io::JoinPath(directory_, file_name), io::OpenMode::kRead));
+    FOREBAY_ASSIGN_OR_RETURN(file.size, opened->Size());
+  }
+  FOREBAY_ASSIGN_OR_RETURN(SegmentInfo info, Inspect(name, file));
+  MutexLock lock(mutex_);
+  if (segments_.contains(file_name)) {
+    return Error(ErrorCode::kAlreadyExists, "segment " + file_name + " is known");
+  }
+  AddLocked(std::move(info), RowOrigin::kRecovered);
+  return Lease(segments_.at(file_name));
 }
 
 void SegmentStore::GiveBack(const std::string& file_name) {

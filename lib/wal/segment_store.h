@@ -104,6 +104,10 @@ class SegmentStore {
   std::vector<TableBacklog> Backlog() const EXCLUDES(mutex_);
   // Errors: kNotFound (gone), kFailedPrecondition (somebody else has it).
   Result<SegmentLease> Take(const std::string& file_name) EXCLUDES(mutex_);
+  // Adds a segment whose file was put into the directory, and takes it at the same moment, so that
+  // nobody else plans it. Its rows count as recovered. Errors: kAlreadyExists: it is known; as
+  // LoadExisting of one file.
+  Result<SegmentLease> Adopt(const std::string& file_name) EXCLUDES(mutex_);
   // Removes the files and makes that durable: their rows count as `fate`. A lease whose file is
   // gone comes back empty; after an error the caller calls again with the same leases, also when
   // all are empty: the removals may not be durable yet. Empty leases are skipped. Durable: when it
@@ -146,6 +150,7 @@ class SegmentStore {
     bool leased = false;
   };
   void GiveBack(const std::string& file_name) EXCLUDES(mutex_);
+  SegmentLease Lease(Entry& entry) REQUIRES(mutex_);
   void Forget(SegmentLease& lease, RowFate fate) EXCLUDES(mutex_);
   void AddLocked(SegmentInfo info, RowOrigin origin) REQUIRES(mutex_);
   Result<SegmentInfo> Inspect(const SegmentName& name, const io::DirectoryEntry& entry) const;

@@ -111,10 +111,11 @@ Result<std::vector<DeadLetter>> SelectDeadLetters(const std::vector<DeadLetter>&
 }
 
 Status RequestReplay(io::FileSystem& fs, const DeadLetter& letter) {
-  if (letter.manifest.id.empty() || letter.segments == 0) {
+  const bool batch = !letter.manifest.id.empty() && letter.segments > 0;
+  if (!letter.damage.empty() || (!batch && letter.rejected.empty())) {
     return Error(ErrorCode::kFailedPrecondition,
-                 fmt::format("{}: there is no batch to replay{}", letter.id,
-                             letter.rejected.empty() ? "" : ", only rows; see show"));
+                 fmt::format("{}: there is nothing to replay{}{}; see show", letter.id,
+                             letter.damage.empty() ? "" : ": ", letter.damage));
   }
   return io::WriteFileDurably(fs, io::JoinPath(letter.path, std::string(wal::kReplayFile)), "");
 }
@@ -122,7 +123,8 @@ Status RequestReplay(io::FileSystem& fs, const DeadLetter& letter) {
 Status DropDeadLetter(io::FileSystem& fs, const DeadLetter& letter) {
   if (letter.replay) {
     return Error(ErrorCode::kFailedPrecondition,
-                 fmt::format("{}: a replay was asked for; the daemon does it when it starts next",
+                 fmt::format("{}: a replay was asked for; the daemon does it within 10 s, or when "
+                             "it starts next",
                              letter.id));
   }
   FOREBAY_ASSIGN_OR_RETURN(auto entries, fs.List(letter.path));

@@ -1,6 +1,6 @@
 // The dead letters as people handle them: what lies there and why, back on the way, or gone for
-// good. Safe beside a running daemon: a replay is only asked for here (a file `replay`), the daemon
-// does it when it starts next (upload/dead_letters.h), before anything else sees the segments.
+// good. Safe beside a running daemon: a replay is only asked for here (a file `replay`); the daemon
+// does it within 10 s, or when it starts next (upload/dead_letter_replay.h).
 // Format: docs/format/batches.md, "Dead letters".
 #pragma once
 
@@ -35,7 +35,8 @@ Result<std::vector<DeadLetter>> ListDeadLetters(io::FileSystem& fs, const std::s
 Result<std::vector<DeadLetter>> SelectDeadLetters(const std::vector<DeadLetter>& letters,
                                                   const std::vector<std::string>& ids, bool all);
 
-// Asks for a replay. Durable: when it returns OK. Errors: kFailedPrecondition: there is no batch.
+// Asks for a replay of the batch and of rows that were rejected alone. Durable: when it returns OK.
+// Errors: kFailedPrecondition: there is nothing that could be replayed.
 Status RequestReplay(io::FileSystem& fs, const DeadLetter& letter);
 // Removes it for good. Durable: when it returns OK. Errors: kFailedPrecondition: a replay was asked
 // for.

@@ -7,8 +7,10 @@
 #include "batch/batcher.h"
 #include "io/memory_file_system.h"
 #include "support/segments.h"
+#include "upload/dead_letter_replay.h"
 #include "upload/dead_letters.h"
 #include "upload/file/file_sink.h"
+#include "upload/rejected_rows.h"
 #include "upload/worker.h"
 
 namespace forebay::upload {
@@ -708,7 +710,8 @@ void ReplayAndWork(io::MemoryFileSystem& fs, const Clock& clock, SinkSet sinks) 
     wal::Quarantine quarantine(fs, "quarantine");
     if (!quarantine.Open().ok()) return;
     wal::ManifestStore manifests(fs, "batches", quarantine);
-    if (!ReplayDeadLetters(fs, "dlq", "segments", manifests).ok()) return;
+    const ReplayOptions options{"dlq", "segments", {}, {}};
+    if (!ReplayDeadLetters(fs, manifests, options).ok()) return;
   }
   Process process(fs, clock, std::move(sinks));
   if (process.Load().ok()) process.Work(clock, wal::BatchReason::kFlush);
@@ -785,6 +788,185 @@ TEST_CASE_METHOD(Fixture,
   const std::string metrics = process.registry.Expose();
   CHECK(metrics.find("forebay_upload_rejected_rows_total 2") != std::string::npos);
   CHECK(metrics.find("forebay_upload_row_mismatch_total 0") != std::string::npos);
+}
+
+// Rejects the row with 1 in it of every batch of more than one row, at first.
+struct RejectFixture {
+  io::MemoryFileSystem fs;
+  ManualClock clock{UnixMillis{1'793'577'700'000}};
+  std::shared_ptr<FakeSink::Script> picky = std::make_shared<FakeSink::Script>();
+  std::shared_ptr<FakeSink::Script> other = std::make_shared<FakeSink::Script>();
+
+  void Reject() {
+    MakeSegments(fs);
+    picky->rejected.header = table::DefaultMetricsSchema().header_line();
+    picky->rejected.Add("1970-01-01T00:00:00.001Z,5,\"{\"\"a\"\":\"\"two\nlines\"\"}\",1", "no");
+    ReplayAndWork(fs, clock, Sinks());
+    REQUIRE(FilesBelow(fs, "dlq", "rejected.picky.csv").size() == 2);
+    picky->rejected = RejectedRows();
+  }
+  SinkSet Sinks() const { return Fakes({{"picky", picky}, {"other", other}}); }
+  void AskForAll() {
+    for (const auto& [path, text] : FilesBelow(fs, "dlq", ".json")) {
+      REQUIRE(io::WriteFileDurably(fs, io::JoinPath(io::DirectoryOf(path), "replay"), "").ok());
+    }
+  }
+};
+
+TEST_CASE(
+    "dead letters: rejected rows go once to the sink that rejected them, whatever breaks in") {
+  uint64_t crashes = 0;
+  std::set<std::string> ids;
+  for (uint64_t n = 1; n < 1000; ++n) {
+    RejectFixture f;
+    f.Reject();
+    f.AskForAll();
+    REQUIRE(f.picky->delivered.size() == 2);
+    const uint64_t before = f.fs.OperationCount();
+    io::Fault fault;
+    fault.first = n;
+    fault.count = io::Fault::kForever;
+    f.fs.AddFault(fault);
+    ReplayAndWork(f.fs, f.clock, f.Sinks());
+    const bool crashed = f.fs.OperationCount() - before >= n;
+    io::CrashOptions crash;
+    crash.seed = n;
+    crash.keep_probability = static_cast<double>(n % 3) / 2;
+    f.fs.Crash(crash);
+    for (int run = 0; run < 2; ++run) ReplayAndWork(f.fs, f.clock, f.Sinks());
+    INFO("operation " << n);
+    // The batches' own ids and two others, the same in every run: a sink knows those that it has.
+    const std::set<std::string> delivered(f.picky->delivered.begin(), f.picky->delivered.end());
+    REQUIRE(delivered.size() == 4);
+    ids.insert(delivered.begin(), delivered.end());
+    REQUIRE(ids.size() == 4);
+    REQUIRE(f.other->delivered.size() == 2);
+    REQUIRE(FilesBelow(f.fs, "dlq", "").empty());
+    REQUIRE(f.fs.List("segments")->empty());
+    REQUIRE(f.fs.List("batches")->empty());
+    if (!crashed) {
+      CHECK(crashes > 20);
+      return;
+    }
+    ++crashes;
+  }
+  FAIL("the run does not end");
+}
+
+// As the server does it: beside the workers.
+Status ReplayBeside(io::FileSystem& fs, Process& process) {
+  ReplayOptions options{"dlq", "segments", {}, {}};
+  options.is_live = [&](const std::string& id) { return process.queue.Contains(id); };
+  options.returned = [&](wal::BatchManifest manifest) {
+    CHECK(process.batcher->TakeBack(std::move(manifest)).ok());
+  };
+  return ReplayDeadLetters(fs, process.manifests, options);
+}
+
+TEST_CASE_METHOD(RejectFixture,
+                 "dead letters: replayed beside the workers, every row is accounted") {
+  Reject();
+  other->answer = Refuse;
+  MakeSegments(fs);
+  SegmentMaker(fs, "segments").Write("Late", kId + 9, {{5, "a", {4}, {4}}});
+  Process process(fs, clock, Sinks());
+  REQUIRE(process.Load().ok());
+  process.Work(clock, wal::BatchReason::kFlush);
+  REQUIRE(process.queue.size() == 0);
+  const auto rows = [&] { return process.store.rows().Snapshot().at("Metrics"); };
+  REQUIRE(rows().dead_lettered == 7);
+  REQUIRE(ReplayBeside(fs, process).ok());  // nothing is asked for
+  CHECK(process.queue.size() == 0);
+
+  AskForAll();
+  other->answer = nullptr;
+  other->delivered.clear();
+  picky->delivered.clear();
+  REQUIRE(ReplayBeside(fs, process).ok());
+  CHECK(process.queue.size() == 5);  // three batches, rows of two others
+  CHECK(rows().in() == rows().out());
+  CHECK(rows().pending() == 9);
+  AskForAll();
+  process.Work(clock, wal::BatchReason::kFlush);
+  CHECK(other->delivered.size() == 3);
+  CHECK(picky->delivered.size() == 2);
+  CHECK(rows().in() == rows().out());
+  CHECK(rows().pending() == 0);
+  CHECK(FilesBelow(fs, "dlq", "").empty());
+  CHECK(fs.List("segments")->empty());
+  CHECK(fs.List("batches")->empty());
+  CHECK(process.registry.Expose().find("forebay_upload_row_mismatch_total 0") != std::string::npos);
+}
+
+TEST_CASE_METHOD(RejectFixture, "dead letters: those of a batch on its way wait for its end") {
+  Reject();
+  picky->answer = Refuse;
+  // The same segments, so the same batches once more: the other sink is away.
+  MakeSegments(fs);
+  other->answer = Down;
+  Process process(fs, clock, Sinks());
+  REQUIRE(process.Load().ok());
+  process.Work(clock, wal::BatchReason::kFlush);
+  REQUIRE(process.queue.size() == 2);
+  AskForAll();
+  REQUIRE(ReplayBeside(fs, process).ok());
+  CHECK(FilesBelow(fs, "dlq", "rejected.picky.csv").size() == 2);
+  CHECK(process.queue.size() == 2);
+}
+
+TEST_CASE_METHOD(RejectFixture,
+                 "dead letters: what cannot be replayed stays, and is not tried on") {
+  Reject();
+  AskForAll();
+  const auto files = FilesBelow(fs, "dlq", "rejected.picky.csv");
+  SECTION("rows without their columns") {
+    for (const auto& [path, text] : files) {
+      REQUIRE(io::WriteFileDurably(fs, path, "Name:string\nx\n").ok());
+    }
+  }
+  SECTION("no reason beside them") {
+    for (const auto& [path, text] : FilesBelow(fs, "dlq", ".json")) {
+      REQUIRE(io::WriteFileDurably(fs, path, "nonsense").ok());
+    }
+  }
+  ReplayAndWork(fs, clock, Sinks());
+  CHECK(picky->delivered.size() == 2);
+  CHECK(FilesBelow(fs, "dlq", "rejected.picky.csv").size() == 2);
+  CHECK(FilesBelow(fs, "dlq", "replay").empty());
+}
+
+TEST_CASE_METHOD(RejectFixture,
+                 "dead letters: rejected rows arrive as they were, whole rows a block") {
+  std::string text;
+  for (int i = 0; text.size() < 3 << 20; ++i) {
+    text += "1970-01-01T00:00:00.001Z," + std::to_string(i) + ",\"{\"\"a\"\":\"\"two\n\"\"}\",1\n";
+  }
+  const std::string header = table::DefaultMetricsSchema().header_line();
+  const std::string id = "2f273a6000000001-fed3b32a9177ee56";
+  REQUIRE(fs.CreateDirectories("d").ok());
+  REQUIRE(io::WriteFileDurably(fs, "d/rejected.a.csv", header + text).ok());
+  const std::string json = R"({"database":"Metrics","table":"Cpu","schema_hash":"2cawzsrvl4mw4",)"
+                           R"("sink":"a","reason":"no"})";
+  REQUIRE(io::WriteFileDurably(fs, "d/rejected.a.json", json).ok());
+  const auto letter = MakeRejectedLetter(fs, "d", id, "a");
+  REQUIRE(letter.ok());
+  const std::string name = letter->manifest.segments[0].file_name;
+  REQUIRE(io::WriteFileDurably(fs, name, letter->segment).ok());
+  wal::Quarantine quarantine(fs, "quarantine");
+  metrics::Registry registry;
+  const auto reader = BatchReader::Open(fs, {{name, name}}, true, quarantine,
+                                        *registry.AddCounter("damage_total", "Damage."));
+  REQUIRE(reader.ok());
+  std::string got;
+  uint64_t blocks = 0;
+  while (*(*reader)->Next() == RunKind::kText) {
+    got += (*reader)->text().text;
+    ++blocks;
+  }
+  CHECK(got == text);
+  CHECK(blocks == 4);
+  CHECK((*reader)->stats().rows == letter->manifest.rows());
+  CHECK((*reader)->stats().damaged_ranges == 0);
 }
 
 TEST_CASE_METHOD(Fixture, "delivery: a sink is told when an earlier try may have left something") {
