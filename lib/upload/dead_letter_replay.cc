@@ -75,7 +75,7 @@ Status Replayer::Run() {
     todo_.pop_front();
     FOREBAY_ASSIGN_OR_RETURN(const bool asked, fs_.Exists(PathOf(id, wal::kReplayFile)));
     if (!asked || (options_.is_live && options_.is_live(id))) continue;
-    const Status replayed = ReplayOne(id);
+    Status replayed = ReplayOne(id);
     if (replayed.ok()) continue;
     if (replayed.error().code() != ErrorCode::kCorruption) return replayed;
     LogError("a dead letter cannot be replayed, it stays",

@@ -122,10 +122,14 @@ Result<RejectedLetter> MakeRejectedLetter(io::FileSystem& fs, const std::string&
     return Unusable(base + ".json", "does not say whose rows these are");
   }
   const size_t header_bytes = wal::HeaderLineBytes(text);
-  auto schema = table::Schema::ParseHeaderLine(std::string_view(text).substr(0, header_bytes));
-  if (header_bytes == 0 || !schema.ok() ||
-      schema->hash_text() != FieldOf(document, "schema_hash")) {
-    return Unusable(base + ".csv", "its first line is not the columns of the batch");
+  const std::string hash = FieldOf(document, "schema_hash");
+  std::string header;  // of the blocks; tables without a schema have none
+  if (!hash.empty()) {
+    auto schema = table::Schema::ParseHeaderLine(std::string_view(text).substr(0, header_bytes));
+    if (header_bytes == 0 || !schema.ok() || schema->hash_text() != hash) {
+      return Unusable(base + ".csv", "its first line is not the columns of the batch");
+    }
+    header = schema->header_line();
   }
   const std::string_view rows = std::string_view(text).substr(header_bytes);
   if (rows.empty()) return Unusable(base + ".csv", "has no rows");
@@ -134,19 +138,17 @@ Result<RejectedLetter> MakeRejectedLetter(io::FileSystem& fs, const std::string&
   wal::BatchManifest& manifest = letter.manifest;
   manifest.database = FieldOf(document, "database");
   manifest.table = FieldOf(document, "table");
-  manifest.schema_hash = schema->hash_text();
+  manifest.schema_hash = hash;
   const uint64_t id = SegmentIdOf(batch_id, sink);
   const auto name =
       wal::FormatSegmentName({manifest.database, manifest.table, manifest.schema_hash, id});
   if (!name.ok()) return Unusable(base + ".json", name.error().message());
   manifest.id = wal::BatchId(id, std::span(&*name, 1));
-  manifest.header_line = schema->header_line();
-  manifest.header_line.pop_back();  // The line's end.
+  manifest.header_line = header.substr(0, header.find('\n'));
   manifest.created = manifest.first_time = wal::MillisOf(id);
   manifest.reason = wal::BatchReason::kFlush;
-  FOREBAY_ASSIGN_OR_RETURN(
-      const wal::SegmentSummary summary,
-      WriteRows(schema->header_line(), rows, manifest.first_time, letter.segment));
+  FOREBAY_ASSIGN_OR_RETURN(const wal::SegmentSummary summary,
+                           WriteRows(header, rows, manifest.first_time, letter.segment));
   manifest.segments.push_back({*name, summary.rows, summary.row_bytes});
   wal::ManifestSink refused;
   refused.name = sink;

@@ -107,6 +107,7 @@ def test_a_column_of_another_type_sends_the_batch_to_the_dead_letters_until_it_i
     node.writer().send_v1([Series({"__name__": "odd"}, [Sample(1.0, 1)]), Series({"__name__": "even"}, [Sample(2.0, 1)])])
     node.admin().post("/-/flush")
     wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
+    assert node.metric("forebay_schema_drift_batches_total", sink="clickhouse") == 1
     reason = json.loads(next(node.data.glob("dlq/*/reason.json")).read_text())
     assert "column Value of table Odd is String, which real does not fit" in reason["sinks"][1]["note"]
     assert server.number(f"SELECT count() FROM {database}.Even") == 1
@@ -121,7 +122,8 @@ def test_a_column_of_another_type_sends_the_batch_to_the_dead_letters_until_it_i
     server.query(f"DROP TABLE {database}.Odd")
     replayed = node.run("dlq", "replay", "--all", "--dir", node.data)
     assert replayed.returncode == 0, replayed.stderr
-    node.restart()
+    # Beside the running daemon: within 10 s, or at a flush.
+    node.admin().post("/-/flush")
     wait_for("the replayed row", lambda: "Odd" in server.tables(database)
              and server.number(f"SELECT count() FROM {database}.Odd") == 1)
     drain(node)
@@ -208,6 +210,35 @@ def test_rows_that_the_server_names_as_bad_stand_alone_in_the_dead_letters(make_
         assert values | {float(lines[1].rsplit(",", 1)[1])} == {0.0, 1.0, 2.0, 3.0}
         assert node.metric("forebay_upload_rejected_rows_total") == 1
         check(node)
+
+        # Replayed, the row goes to the sink that did not want it, and to no other.
+        assert node.run("dlq", "replay", "--all", "--dir", node.data).returncode == 0
+        drain(node)
+        assert server.number(f"SELECT uniqExact(Value) FROM {database}.Mixed") == 4
+        assert server.number(f"SELECT count() FROM {database}.Mixed") == 4
+        assert list(node.data.glob("dlq/*")) == []
+        check(node)
+
+
+def test_above_their_limit_dead_letters_wait_and_other_tables_go_on(make_forebay, server, database):
+    server.query(f"CREATE DATABASE {database}")
+    for table in ("OddA", "OddB"):
+        server.query(f"CREATE TABLE {database}.{table} (Timestamp Int64, SeriesId UInt64, Labels String, Value String) "
+                     f"ENGINE = MergeTree() ORDER BY SeriesId")
+    node = make_forebay(merge(FAST, merge(sink_of(server.dsn(database)), {"storage": {"dead_letters_max": 1}})))
+    node.writer().send_v1([Series({"__name__": name}, [Sample(1.0, 1)]) for name in ("odd_a", "odd_b")])
+    node.admin().post("/-/flush?timeout=5s")
+    wait_for("one that waits", lambda: node.metric("forebay_dead_letters_full") == 1)
+    assert node.metric("forebay_upload_dead_letter_batches_total") == 1
+    letters = node.status()["dead_letters"]
+    assert (letters["full"], letters["waiting_batches"], letters["batches"], letters["max_bytes"]) == (True, 1, 1, 1)
+    assert any("storage.dead_letters_max" in batch["last_error"] for batch in node.status()["batches"])
+    check(node)
+    node.writer().send_v1([Series({"__name__": "even"}, [Sample(2.0, 1)])])
+    node.admin().post("/-/flush?timeout=5s")
+    assert server.number(f"SELECT count() FROM {database}.Even") == 1
+    # Its bytes count as used.
+    assert node.status()["limits"]["disk"]["by_class"]["dead_letters"]["bytes"] >= letters["bytes"]
 
 
 def drain(node, timeout=60):

@@ -967,6 +967,22 @@ TEST_CASE_METHOD(RejectFixture,
   CHECK(blocks == 4);
   CHECK((*reader)->stats().rows == letter->manifest.rows());
   CHECK((*reader)->stats().damaged_ranges == 0);
+
+  // Of a table without a schema: its segments name no columns.
+  const std::string logs = R"({"database":"Logs","table":"App","schema_hash":"","sink":"a"})";
+  REQUIRE(io::WriteFileDurably(fs, "d/rejected.a.json", logs).ok());
+  REQUIRE(
+      io::WriteFileDurably(fs, "d/rejected.a.csv", "Timestamp:datetime,Body:dynamic\nx,1\n").ok());
+  const auto plain = MakeRejectedLetter(fs, "d", id, "a");
+  REQUIRE(plain.ok());
+  CHECK(plain->manifest.schema_hash.empty());
+  CHECK(plain->manifest.header_line.empty());
+  REQUIRE(io::WriteFileDurably(fs, name, plain->segment).ok());
+  const auto rows = BatchReader::Open(fs, {{name, name}}, false, quarantine,
+                                      *registry.AddCounter("damage_total", "Damage."));
+  REQUIRE(rows.ok());
+  REQUIRE(*(*rows)->Next() == RunKind::kText);
+  CHECK((*rows)->text().text == "x,1\n");
 }
 
 TEST_CASE_METHOD(Fixture, "delivery: a sink is told when an earlier try may have left something") {
