@@ -296,6 +296,7 @@ Status Node::Stop(MonotonicTime deadline) {
   if (uploads_ != nullptr) {
     const uint64_t watch = queue_->StartWatch();
     queue_->SealWatch(watch);
+    queue_->WakeAll();  // what waits for its next try would hold the stop until the deadline
     (void)queue_->EndWatch(watch, deadline);  // delivered, or tried once
     note(uploads_->Stop(deadline));
   }
