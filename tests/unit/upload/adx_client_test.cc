@@ -507,7 +507,7 @@ TEST_CASE_METHOD(BlobFixture, "adx source: what is packed by itself, or empty, i
 }
 
 TEST_CASE_METHOD(BlobFixture, "adx source: the name of a file says how it is compressed") {
-  std::string folder = "/tmp/forebay-adx-XXXXXX";
+  std::string folder = (std::filesystem::temp_directory_path() / "forebay-adx-XXXXXX").string();
   REQUIRE(::mkdtemp(folder.data()) != nullptr);
   const auto file = [&folder](const std::string& name, const std::string& bytes) {
     std::string path = folder + "/" + name;
