@@ -183,9 +183,10 @@ def test_the_page_follows_the_node_and_says_when_it_is_gone(make_forebay, open_p
     send(node, "late_total")
     seal(node)
     page.wait("document.querySelector('#tables').innerText.includes('LateTotal')")  # by itself
-    # Hidden: it asks no more; shown again: at once.
-    page.js("Object.defineProperty(document, 'hidden', {value: true, configurable: true}); "
+    # Hidden, also in the middle of asking: it asks no more; shown again: at once.
+    page.js("poll(); Object.defineProperty(document, 'hidden', {value: true, configurable: true}); "
             "document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait("!polling")
     assert page.text("#live") == "paused"
     asked = len(page.requests)
     page.js("new Promise((done) => setTimeout(done, EVERY + 700))")
