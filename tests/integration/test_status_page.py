@@ -183,15 +183,20 @@ def test_the_page_follows_the_node_and_says_when_it_is_gone(make_forebay, open_p
     send(node, "late_total")
     seal(node)
     page.wait("document.querySelector('#tables').innerText.includes('LateTotal')")  # by itself
-    # Hidden, also in the middle of asking: it asks no more; shown again: at once.
-    page.js("poll(); Object.defineProperty(document, 'hidden', {value: true, configurable: true}); "
+    # Hidden: it asks no more; shown again: at once.
+    page.js("Object.defineProperty(document, 'hidden', {value: true, configurable: true}); "
             "document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait("!polling")
     assert page.text("#live") == "paused"
     asked = len(page.requests)
     page.js("new Promise((done) => setTimeout(done, EVERY + 700))")
     assert len(page.requests) == asked
-    page.js("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    # Nor does an answer that comes while it is hidden make it ask again.
+    page.js("window.armed = 0; window.later = setTimeout; "
+            "window.setTimeout = (work, wait) => { armed += wait === EVERY; return later(work, wait); }; poll(); 0")
+    page.wait("!polling")
+    assert page.js("armed") == 0
+    asked = len(page.requests)
+    page.js("window.setTimeout = later; delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
     wait_for("a further request", lambda: len(page.requests) > asked)
     node.kill9()
     page.js("poll()")
