@@ -85,8 +85,9 @@ class DiskAccount {
   std::array<DiskUsage, kDiskClasses> usage() const EXCLUDES(mutex_);
 
   // Compares with the disk and takes over what the disk says. What changes while it looks is no
-  // difference: one counts when it is the same in two looks, `settle` apart. Blocks for the time of
-  // two walks. Errors: io of listing; nothing is changed then.
+  // difference: one counts when it is the same in three looks, `settle` and ten times that apart.
+  // Blocks for the time of the walks, and of the waits where there is a suspicion. Errors: io of
+  // listing; nothing is changed then.
   Result<AuditReport> Audit(std::chrono::milliseconds settle) EXCLUDES(mutex_);
 
   // For AccountedFileSystem. Charge: null for paths that are not counted.

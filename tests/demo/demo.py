@@ -60,7 +60,7 @@ class Demo:
     def where(self):
         load = "sum(rate(forebay_receive_received_samples_total[1m]))"
         say(f"""
-Forebay      {self.node.admin_url}/api/v1/status    what it does
+Forebay      {self.node.admin_url}/status           what it does
              {self.node.admin_url}/metrics          its own metrics
              {self.node.write_url}     remote write: send your own
 Prometheus   {self.prometheus.url}/classic/graph?g0.expr={load.replace(" ", "+")}&g0.tab=0

@@ -90,8 +90,13 @@ def transfers(ask, node):
 
 
 def admin(ask, node):
-    for path in ("/livez", "/readyz", "/startupz", "/metrics", "/api/v1/status"):
+    for path in ("/livez", "/readyz", "/startupz", "/metrics", "/api/v1/status", "/api/v1/tables", "/api/v1/history", "/api/v1/config"):
         ask(node, "get", path, 200)
+    for path, query in (("status", "tables=many"), ("tables", "sort=size"), ("history", "from=then")):
+        ask(node, "get", f"/api/v1/{path}", 400, query=f"?{query}")
+    ask(node, "get", "/", 302)
+    tag = ask(node, "get", "/status", 200).headers["etag"]
+    ask(node, "get", "/status", 304, headers={"If-None-Match": tag})
     ask(node, "post", "/-/flush", 200)
     ask(node, "post", "/-/flush", 400, query="?timeout=soon")
     ask(node, "post", "/-/audit", 200)
