@@ -426,12 +426,43 @@ def test_rows_that_the_cluster_refuses_for_good_are_in_the_dead_letters(make_kus
     kusto = make_kusto(auth=False)
     kusto.failures = [{"errorCode": "Stream_WrongNumberOfFields", "failureStatus": "Permanent", "details": "5 for 4"}]
     node = start(kusto)
-    send(node, range(20))
+    send(node, [1])
     deliver(node)
     wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
     reason = next((node.data / "dlq").rglob("reason.json")).read_text()
     assert "Stream_WrongNumberOfFields" in reason and "5 for 4" in reason
     assert values(kusto) == []
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "lowest_latency"])
+def test_rows_that_are_to_blame_stand_alone_in_the_dead_letters(make_kusto, start, delivery):
+    bad = {17, 18, 250}
+    kusto = make_kusto(auth=False)
+    kusto.refuses = lambda values: float(values[3]) in bad
+    # On the way announcements are lost, so ranges come twice, and the whole is begun anew.
+    kusto.inject("queued", action="lost", after=3, times=5)
+    node = start(kusto, delivery=delivery, request_timeout="2s")
+    send(node, range(300))
+    deliver(node)
+    assert values(kusto) == [n for n in range(300) if n not in bad]
+    kept = next((node.data / "dlq").rglob("rejected.adx.csv")).read_text().splitlines()
+    assert kept[0] == "Timestamp:datetime,SeriesId:long,Labels:dynamic,Value:real"
+    assert {float(line.rsplit(",", 1)[1]) for line in kept[1:]} == bad
+    assert "Stream_ClosedQuoteMissing" in next((node.data / "dlq").rglob("rejected.adx.json")).read_text()
+    assert node.metric("forebay_upload_rejected_rows_total") == 3
+    assert node.metric("forebay_upload_dead_letter_batches_total") == 0
+    check(node)
+
+
+def test_a_batch_of_bad_rows_alone_is_a_dead_letter_as_a_whole(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    kusto.refuses = lambda values: True
+    node = start(kusto)
+    send(node, range(4))
+    deliver(node)
+    assert node.metric("forebay_upload_dead_letter_batches_total") == 1
+    assert list((node.data / "dlq").rglob("*.wal")) and not list((node.data / "dlq").rglob("rejected.*"))
+    check(node)
 
 
 def test_a_table_with_columns_of_other_types_is_drift(make_kusto, start):

@@ -9,12 +9,16 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "upload/adx/names.h"
+#include "upload/bad_rows.h"
 #include "upload/gzip.h"
 
 namespace forebay::upload::adx {
 namespace {
 
 constexpr std::chrono::milliseconds kConnectTimeout{10'000};
+// Ranges of a refused batch that are tried: one bad row of a million takes 40.
+constexpr int kMaxBadRowTries = 100;
+constexpr size_t kMaxRejectedBytes = 64U << 20;
 
 size_t LiftedColumns(const TableTarget& target) {
   const size_t columns = target.columns().columns().size();
@@ -34,13 +38,26 @@ std::string TagList(std::string_view prefix, std::string_view tag) {
 
 // The rows of a batch as text, as often as they are wanted.
 struct AdxSink::Rendered {
-  Rendered(const BatchHeader& h, BatchReader& r) : header(h), reader(r) {}
+  // range: only these rows; the reader has been used then.
+  Rendered(const BatchHeader& h, BatchReader& r, const std::optional<RowRange>& rows = {})
+      : header(h), reader(r), range(rows), used(rows.has_value()) {}
 
   Status Rows(const TextConsumer& consumer) {
     if (used) FOREBAY_RETURN_IF_ERROR(reader.Rewind());
     used = true;
-    FOREBAY_ASSIGN_OR_RETURN(stats,
-                             renderer.Render(reader, LiftedColumns(header.target), consumer));
+    if (!range) {
+      FOREBAY_ASSIGN_OR_RETURN(stats,
+                               renderer.Render(reader, LiftedColumns(header.target), consumer));
+      return OkStatus();
+    }
+    RowFilter filter(*range, consumer);
+    const auto rendered =
+        renderer.Render(reader, LiftedColumns(header.target),
+                        [&filter](std::string_view text) { return filter.Write(text); });
+    if (!rendered.ok()) return rendered.error();
+    stats = {};
+    stats.rows = filter.rows();
+    stats.bytes = filter.bytes();
     return OkStatus();
   }
 
@@ -65,9 +82,16 @@ struct AdxSink::Rendered {
 
   const BatchHeader& header;
   BatchReader& reader;
+  const std::optional<RowRange> range;
   CsvRenderer renderer;
   RenderStats stats;
   bool used = false;
+};
+
+// How the rows of an announcement ended.
+struct AdxSink::Ingestion {
+  Result<Receipt> receipt;
+  bool rows_refused = false;  // for good, because of what is in them
 };
 
 Result<std::unique_ptr<Sink>> AdxSink::Create(std::string name, const std::string& database,
@@ -198,7 +222,8 @@ Result<std::optional<Receipt>> AdxSink::TryStreaming(const BatchHeader& header,
   if (end.delivered) {
     return std::optional<Receipt>(rendered.MakeReceipt(bytes.size(), "streamed"));
   }
-  if (end.queue) {
+  // What is bad is queued too: there the rows that are to blame are found.
+  if (end.queue || end.fault == StreamingFault::kBad) {
     LogInfo(
         "batch is queued, since streaming it failed",
         {{"batch", header.id}, {"table", header.target.table}, {"error", end.error->ToString()}});
@@ -214,35 +239,89 @@ void AdxSink::CountStreaming(const StreamingEnd& end) {
 
 Result<Receipt> AdxSink::UploadQueued(const BatchHeader& header, BatchReader& reader) {
   Rendered rendered(header, reader);
+  Ingestion whole = Ingest(rendered, header.id);
+  if (!whole.rows_refused || rendered.stats.rows < 2) return std::move(whole.receipt);
+  return UploadWithoutBadRows(rendered, whole.receipt.error());
+}
+
+// Every range has a tag of its own, so what went in by an earlier try is not there twice: the same
+// rows are refused again, so the same ranges come again.
+Result<Receipt> AdxSink::UploadWithoutBadRows(const Rendered& whole, const Error& refusal) {
+  const BatchHeader& header = whole.header;
+  LogWarn("rows of a batch are refused, those that are not to blame are delivered by themselves",
+          {{"batch", header.id}, {"table", header.target.table}, {"error", refusal.ToString()}});
+  uint64_t stored = 0;
+  const auto deliver = [&](RowRange range) -> Status {
+    Rendered rendered(header, whole.reader, range);
+    const Ingestion some =
+        Ingest(rendered, fmt::format("{}.{}+{}", header.id, range.first, range.count));
+    if (some.receipt.ok()) {
+      stored += some.receipt->stored_bytes;
+      return OkStatus();
+    }
+    // Only what is in the rows divides them.
+    return some.rows_refused ? some.receipt.error()
+                             : Error(some.receipt.error()).WithRetryable(true);
+  };
+  FOREBAY_ASSIGN_OR_RETURN(const BadRows bad,
+                           FindBadRows(whole.stats.rows, kMaxBadRowTries, deliver));
+  if (bad.delivered == 0) return refusal;
+  Receipt receipt = whole.MakeReceipt(stored, "delivered but for rows that were refused");
+  receipt.rows = bad.delivered;
+  receipt.rejected.header = header.target.columns().header_line();
+  receipt.rejected.reason = refusal.message();
+  for (const RowRange& range : bad.ranges) {
+    receipt.rejected.rows += range.count;
+    Rendered rendered(header, whole.reader, range);
+    FOREBAY_RETURN_IF_ERROR(rendered.Rows([&](std::string_view text) -> Status {
+      if (receipt.rejected.text.size() + text.size() > kMaxRejectedBytes) {
+        // Some are delivered, so the batch as a whole may not become a dead letter.
+        return Error(ErrorCode::kResourceExhausted,
+                     fmt::format("more than {} bytes of rows are refused; the batch waits. {}",
+                                 kMaxRejectedBytes, refusal.message()))
+            .WithRetryable(true);
+      }
+      receipt.rejected.text += text;
+      return OkStatus();
+    }));
+  }
+  return receipt;
+}
+
+AdxSink::Ingestion AdxSink::Ingest(Rendered& rendered, const std::string& tag) {
+  const std::stop_token stop = rendered.reader.stop();
   Source source;
   source.produce = [&](const Consumer& consumer) {
     return rendered.Gzip(config_.compression_level, consumer);
   };
   source.raw_size = [&rendered] { return rendered.stats.bytes; };
-  auto blob = blobs_->Upload(source, reader.stop());
+  auto blob = blobs_->Upload(source, stop);
   if (!blob.ok()) {
-    const bool empty = rendered.used && rendered.stats.rows == 0 && !reader.source_error() &&
+    const bool empty = rendered.used && rendered.stats.rows == 0 &&
+                       !rendered.reader.source_error() &&
                        blob.error().code() == ErrorCode::kInvalidArgument;
-    if (empty) return rendered.MakeReceipt(0, "no rows to send");
-    return blob.error();
+    if (empty) return {rendered.MakeReceipt(0, "no rows to send")};
+    return {blob.error()};
   }
   FOREBAY_FAILPOINT("adx.after_blob");
-  return Announce(header, *blob, rendered.MakeReceipt(blob->stored_bytes, ""), reader.stop());
+  return Announce(rendered.header, *blob, tag, rendered.MakeReceipt(blob->stored_bytes, ""), stop);
 }
 
-Result<Receipt> AdxSink::Announce(const BatchHeader& header, const Blob& blob, Receipt receipt,
-                                  const std::stop_token& stop) {
+AdxSink::Ingestion AdxSink::Announce(const BatchHeader& header, const Blob& blob,
+                                     const std::string& tag, Receipt receipt,
+                                     const std::stop_token& stop) {
   const std::string& table = header.target.table;
   IngestProperties properties;
   properties.mapping = MappingName(table, header.target.columns());
-  properties.ingest_by_tags = {header.id};
-  properties.ingest_if_not_exists = {header.id};
+  properties.ingest_by_tags = {tag};
+  properties.ingest_if_not_exists = {tag};
   properties.skip_batching = config_.flush_immediately;
   const std::string path = WithoutQuery(blob.url);
   if (configuration_->path() == IngestionPath::kClassic) {
-    FOREBAY_RETURN_IF_ERROR(queued_->SubmitClassic(database_, table, blob, properties, stop));
+    const Status sent = queued_->SubmitClassic(database_, table, blob, properties, stop);
+    if (!sent.ok()) return {sent.error()};
     receipt.text = fmt::format("queued {}", path);
-    return receipt;
+    return {std::move(receipt)};
   }
   auto operations = queued_->Submit(database_, table, std::span(&blob, 1), properties, stop);
   if (!operations.ok()) {
@@ -251,25 +330,27 @@ Result<Receipt> AdxSink::Announce(const BatchHeader& header, const Blob& blob, R
       // A cluster that has lost the API is looked at again.
       configuration_->Invalidate();
     }
-    return operations.error();
+    return {operations.error()};
   }
   FOREBAY_FAILPOINT("adx.after_announce");
-  FOREBAY_ASSIGN_OR_RETURN(
-      const OperationResult result,
-      queued_->WaitUntilFinished(database_, table, operations->front(),
-                                 {config_.status_interval, config_.status_timeout}, stop));
-  if (result.target_missing) tables_->Forget(table, header.target.columns());
-  if (result.error) {
-    return result.error->WithContext(fmt::format("operation {} of {}", operations->front(), path));
+  auto result = queued_->WaitUntilFinished(database_, table, operations->front(),
+                                           {config_.status_interval, config_.status_timeout}, stop);
+  if (!result.ok()) return {result.error()};
+  if (result->target_missing) tables_->Forget(table, header.target.columns());
+  if (result->error) {
+    const bool refused = !result->error->retryable();
+    return {
+        result->error->WithContext(fmt::format("operation {} of {}", operations->front(), path)),
+        refused};
   }
-  if (result.already_there) {
+  if (result->already_there) {
     Receipt there;
-    there.text = fmt::format("was there already, by its tag ingest-by:{}", header.id);
+    there.text = fmt::format("was there already, by its tag ingest-by:{}", tag);
     there.already_there = true;
-    return there;
+    return {std::move(there)};
   }
   receipt.text = fmt::format("operation {} of {}", operations->front(), path);
-  return receipt;
+  return {std::move(receipt)};
 }
 
 Result<Receipt> AdxSink::UploadInline(const BatchHeader& header, BatchReader& reader) {

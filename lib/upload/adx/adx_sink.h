@@ -60,15 +60,19 @@ class AdxSink final : public Sink {
           const Parts& parts);
 
   struct Rendered;
+  struct Ingestion;
   enum class Emulator { kUnknown, kYes, kNo };
   // Asks the cluster once.
   Result<bool> IsInline(const std::stop_token& stop);
   Result<Receipt> UploadQueued(const BatchHeader& header, BatchReader& reader);
+  // refusal: of the whole.
+  Result<Receipt> UploadWithoutBadRows(const Rendered& whole, const Error& refusal);
+  Ingestion Ingest(Rendered& rendered, const std::string& tag);
   Result<Receipt> UploadInline(const BatchHeader& header, BatchReader& reader);
   // Nothing: the batch is to be queued.
   Result<std::optional<Receipt>> TryStreaming(const BatchHeader& header, BatchReader& reader);
-  Result<Receipt> Announce(const BatchHeader& header, const Blob& blob, Receipt receipt,
-                           const std::stop_token& stop);
+  Ingestion Announce(const BatchHeader& header, const Blob& blob, const std::string& tag,
+                     Receipt receipt, const std::stop_token& stop);
   void CountStreaming(const StreamingEnd& end);
 
   const std::string name_;

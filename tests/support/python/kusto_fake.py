@@ -156,6 +156,7 @@ class KustoFake:
         self.tables, self.mappings, self.data = {}, {}, collections.defaultdict(list)
         self.operations, self.source_ids, self.blob_urls = {}, {}, set()
         self.failures = []  # of queued ingestion, taken in order: dicts of errorCode, failureStatus, details
+        self.refuses = lambda values: False  # rows that make the cluster refuse all of their blob
         self.polls = 1      # looks that are answered InProgress
         self.status_spelling = "yaml"
         self.tokens, self.token_life, self.request_ids = {}, 3600, set()
@@ -592,6 +593,8 @@ class KustoFake:
             if len(values) != len(kinds):
                 return {"errorCode": "Stream_WrongNumberOfFields", "failureStatus": "Permanent",
                         "details": f"{len(values)} for {len(kinds)}"}
+            if self.refuses(values):
+                return {"errorCode": "Stream_ClosedQuoteMissing", "failureStatus": "Permanent", "details": "a bad row"}
             for kind, value in zip(kinds, values):
                 self.check_value(kind, value)
             rows.append(Row(tuple(values), tuple(tags), path))
