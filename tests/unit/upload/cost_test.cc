@@ -37,13 +37,13 @@ TEST_CASE("cost: read, render and gzip 8 rows of each of 100000 series from 5 se
       const std::string name = maker.Write("Cpu", 10 * per_run + s, series, "", 500);
       sources.push_back({name, "segments/" + name});
     }
-    const auto seconds = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+    const auto cpu_seconds = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
     const auto run = [&](const std::function<void(BatchReader&)>& body) {
       auto reader = BatchReader::Open(fs, sources, true, quarantine, damage);
       REQUIRE(reader.ok());
-      const double begin = seconds();
+      const double begin = cpu_seconds();
       body(**reader);
-      return (seconds() - begin) * 1e9 / static_cast<double>((*reader)->stats().rows);
+      return (cpu_seconds() - begin) * 1e9 / static_cast<double>((*reader)->stats().rows);
     };
     const double read = run([](BatchReader& reader) {
       while (*reader.Next() != RunKind::kEnd) {
