@@ -194,7 +194,7 @@ def test_a_torn_journal_gives_all_records_before_the_tear(make_forebay):
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-30])  # the end mark has 24 bytes
     node.start()
-    assert node.metric("forebay_wal_replayed_records_total") == 9
+    wait_for("the replay", lambda: node.metric("forebay_wal_replayed_records_total") == 9)
     assert node.metric("forebay_wal_torn_tails_total") == 1
     send(node, [100])
     node.flush()
