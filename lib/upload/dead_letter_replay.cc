@@ -202,7 +202,7 @@ Status Replayer::PutBack(const std::string& id, wal::BatchManifest& manifest) {
 }
 
 Status Replayer::RemoveIfThere(const std::string& path) {
-  const Status removed = fs_.Remove(path);
+  Status removed = fs_.Remove(path);
   if (!removed.ok() && removed.error().code() != ErrorCode::kNotFound) return removed;
   return OkStatus();
 }
