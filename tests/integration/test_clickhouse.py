@@ -226,8 +226,11 @@ def test_above_their_limit_dead_letters_wait_and_other_tables_go_on(make_forebay
         server.query(f"CREATE TABLE {database}.{table} (Timestamp Int64, SeriesId UInt64, Labels String, Value String) "
                      f"ENGINE = MergeTree() ORDER BY SeriesId")
     node = make_forebay(merge(FAST, merge(sink_of(server.dsn(database)), {"storage": {"dead_letters_max": 1}})))
-    node.writer().send_v1([Series({"__name__": name}, [Sample(1.0, 1)]) for name in ("odd_a", "odd_b")])
-    node.admin().post("/-/flush?timeout=5s")
+    # One after the other: two that are refused at once may both find room.
+    for name in ("odd_a", "odd_b"):
+        node.writer().send_v1([Series({"__name__": name}, [Sample(1.0, 1)])])
+        node.admin().post("/-/flush?timeout=5s")
+        wait_for("the dead letter", lambda: node.metric("forebay_upload_dead_letter_batches_total") == 1)
     wait_for("one that waits", lambda: node.metric("forebay_dead_letters_full") == 1)
     assert node.metric("forebay_upload_dead_letter_batches_total") == 1
     letters = node.status()["dead_letters"]
