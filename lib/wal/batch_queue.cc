@@ -73,17 +73,17 @@ void BatchQueue::Ripen(MonotonicTime now) {
   }
 }
 
+bool BatchQueue::MayRun(const BatchManifest& manifest, const Takes& takes) const {
+  return counts_.at(manifest.database).running < limits_.running_per_database &&
+         (!takes || takes(manifest));
+}
+
 std::optional<Batch> BatchQueue::TakeDue(const Takes& takes) {
-  const auto& counts = counts_;
-  const auto may_run = [&](const BatchManifest& manifest) {
-    return counts.at(manifest.database).running < limits_.running_per_database &&
-           (!takes || takes(manifest));
-  };
   const bool oldest = PicksOldest(picks_, limits_.oldest_share_percent);
   auto found = due_.end();
   for (auto entry = due_.begin(); entry != due_.end(); ++entry) {
     if (oldest && found != due_.end() && found->first.id < entry->first.id) continue;
-    if (!may_run(entry->second.manifest)) continue;
+    if (!MayRun(entry->second.manifest, takes)) continue;
     found = entry;
     if (!oldest) break;
   }

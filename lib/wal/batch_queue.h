@@ -172,6 +172,7 @@ class BatchQueue {
   };
 
   void Ripen(MonotonicTime now) REQUIRES(mutex_);
+  bool MayRun(const BatchManifest& manifest, const Takes& takes) const REQUIRES(mutex_);
   std::optional<Batch> TakeDue(const Takes& takes) REQUIRES(mutex_);
   void MakeDue(const std::string* database) REQUIRES(mutex_);
   static void NoteFailure(Watch& watch, const std::string& id, std::string_view error);
