@@ -21,8 +21,9 @@ def promtool_says(tmp_path_factory):
     for number, name in enumerate(CASES):
         files[name] = folder / f"{number}.yaml"
         files[name].write_text(yaml.safe_dump(rules.promtool_test(name)))
-    done = subprocess.run([program("promtool"), "test", "rules", *map(str, files.values())], capture_output=True, text=True)
-    output = done.stdout + done.stderr
+    done = subprocess.run([program("promtool"), "test", "rules", *map(str, files.values())],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output = done.stdout
     parts = dict(re.findall(r"Unit Testing: +(\S+)\n(.*?)(?=Unit Testing|\Z)", output, flags=re.DOTALL))
     assert len(parts) == len(files), output
     return {name: "" if parts[str(path)].strip() == "SUCCESS" else parts[str(path)] for name, path in files.items()}
