@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "fail.h"
 #include "io/posix_file_system.h"
+#include "tool.h"
 #include "walctl/dead_letters.h"
 
 namespace forebay::cmd {
@@ -94,17 +95,6 @@ int DropLetters(const DlqFlags& flags) {
   return 0;
 }
 
-CLI::App* AddDlqTool(CLI::App& dlq, const char* name, const char* help,
-                     const std::shared_ptr<DlqFlags>& flags, int (*run)(const DlqFlags&),
-                     int& exit_code) {
-  CLI::App* command = dlq.add_subcommand(name, help);
-  command->add_option("--dir", flags->directory, "data directory")
-      ->capture_default_str()
-      ->type_name("DIR");
-  command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
-  return command;
-}
-
 }  // namespace
 
 void AddDlqCommand(CLI::App& app, int& exit_code) {
@@ -112,17 +102,19 @@ void AddDlqCommand(CLI::App& app, int& exit_code) {
       app.add_subcommand("dlq", "Batches and rows that a sink refused: list, replay, drop");
   dlq->require_subcommand(1);
   auto flags = std::make_shared<DlqFlags>();
-  AddDlqTool(*dlq, "ls", "List batches with their reasons", flags, ListLetters, exit_code)
+  const auto add = [&](const char* name, const char* help, int (*run)(const DlqFlags&)) {
+    return WithDirectory(AddTool(*dlq, name, help, flags, run, exit_code), flags->directory);
+  };
+  add("ls", "List batches with their reasons", ListLetters)
       ->add_flag("--json", flags->json, "print JSON");
   const auto with_ids = [&](CLI::App* command) {
     command->add_option("batches", flags->ids, "ids as ls prints them");
     command->add_flag("--all", flags->all, "every one");
     return command;
   };
-  with_ids(AddDlqTool(*dlq, "show", "All that is known of batches", flags, ShowLetters, exit_code));
-  with_ids(AddDlqTool(*dlq, "replay", "Deliver batches to the sinks that refused them, once", flags,
-                      ReplayLetters, exit_code));
-  with_ids(AddDlqTool(*dlq, "drop", "Remove batches for good", flags, DropLetters, exit_code))
+  with_ids(add("show", "All that is known of batches", ShowLetters));
+  with_ids(add("replay", "Deliver batches to the sinks that refused them, once", ReplayLetters));
+  with_ids(add("drop", "Remove batches for good", DropLetters))
       ->add_flag("--yes", flags->yes, "really");
 }
 

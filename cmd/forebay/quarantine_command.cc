@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "fail.h"
 #include "io/posix_file_system.h"
+#include "tool.h"
 #include "walctl/quarantine.h"
 
 namespace forebay::cmd {
@@ -101,17 +102,6 @@ int Drop(const QuarantineFlags& flags) {
   return 0;
 }
 
-CLI::App* AddTool(CLI::App& quarantine, const char* name, const char* help,
-                  const std::shared_ptr<QuarantineFlags>& flags, int (*run)(const QuarantineFlags&),
-                  int& exit_code) {
-  CLI::App* command = quarantine.add_subcommand(name, help);
-  command->add_option("--dir", flags->directory, "data directory")
-      ->capture_default_str()
-      ->type_name("DIR");
-  command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
-  return command;
-}
-
 }  // namespace
 
 void AddQuarantineCommand(CLI::App& wal, int& exit_code) {
@@ -119,20 +109,20 @@ void AddQuarantineCommand(CLI::App& wal, int& exit_code) {
       wal.add_subcommand("quarantine", "Damaged bytes that were put aside: list, copy, drop");
   quarantine->require_subcommand(1);
   auto flags = std::make_shared<QuarantineFlags>();
-  CLI::App* ls =
-      AddTool(*quarantine, "ls", "List items with their reasons", flags, List, exit_code);
+  const auto add = [&](const char* name, const char* help, int (*run)(const QuarantineFlags&)) {
+    return WithDirectory(AddTool(*quarantine, name, help, flags, run, exit_code), flags->directory);
+  };
+  CLI::App* ls = add("ls", "List items with their reasons", List);
   ls->add_flag("--json", flags->json, "print JSON");
 
-  CLI::App* exported = AddTool(*quarantine, "export", "Copy items and reasons to a directory",
-                               flags, Export, exit_code);
+  CLI::App* exported = add("export", "Copy items and reasons to a directory", Export);
   exported->add_option("items", flags->names, "names as ls prints them");
   exported->add_flag("--all", flags->all, "every item");
   exported->add_option("--out", flags->out, "directory; made when it is not there")
       ->required()
       ->type_name("DIR");
 
-  CLI::App* drop =
-      AddTool(*quarantine, "drop", "Remove items and reasons for good", flags, Drop, exit_code);
+  CLI::App* drop = add("drop", "Remove items and reasons for good", Drop);
   drop->add_option("items", flags->names, "names as ls prints them");
   drop->add_flag("--all", flags->all, "every item; needs --yes");
   drop->add_option("--older-than", flags->older_than, "items of this age, like 30d; needs --yes");

@@ -16,6 +16,7 @@
 #include "io/posix_file_system.h"
 #include "quarantine_command.h"
 #include "replay_command.h"
+#include "tool.h"
 #include "walctl/format.h"
 #include "walctl/inventory.h"
 #include "walctl/rows.h"
@@ -174,18 +175,8 @@ int Export(WalFlags flags) {
   return Report(counts);
 }
 
-CLI::App* AddTool(CLI::App& wal, const char* name, const char* help,
-                  const std::shared_ptr<WalFlags>& flags, int (*run)(const WalFlags&),
-                  int& exit_code) {
-  CLI::App* command = wal.add_subcommand(name, help);
-  command->callback([flags, run, &exit_code] { exit_code = run(*flags); });
-  return command;
-}
-
 void AddSelection(CLI::App* command, WalFlags& flags) {
-  command->add_option("--dir", flags.directory, "data directory")
-      ->capture_default_str()
-      ->type_name("DIR");
+  WithDirectory(command, flags.directory);
   command->add_option("files", flags.files, "files, in place of a directory")->type_name("FILE");
 }
 
