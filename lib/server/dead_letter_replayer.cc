@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/thread.h"
 
 namespace forebay::server {
 
@@ -22,30 +21,7 @@ DeadLetterReplayer::DeadLetterReplayer(Parts parts, std::string dead_letters, st
   };
 }
 
-DeadLetterReplayer::~DeadLetterReplayer() { Stop(); }
-
-void DeadLetterReplayer::Start() {
-  thread_ = StartThread("dlq-replay", [this](const std::stop_token&) {
-    while (true) {
-      const MonotonicTime next = std::chrono::steady_clock::now() + kInterval;
-      {
-        MutexLock lock(stop_mutex_);
-        while (!stopping_ && stop_changed_.WaitUntil(lock, next)) {
-        }
-        if (stopping_) return;
-      }
-      (void)Run();  // logs what fails
-    }
-  });
-}
-
 void DeadLetterReplayer::Stop() {
-  {
-    MutexLock lock(stop_mutex_);
-    stopping_ = true;
-    stop_changed_.NotifyAll();
-  }
-  if (thread_.joinable()) thread_.join();
   MutexLock lock(mutex_);
   stopped_ = true;
 }

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <string>
-#include <thread>
 
 #include "base/mutex.h"
 #include "base/result.h"
@@ -18,6 +17,7 @@ namespace forebay::server {
 
 class DeadLetterReplayer {
  public:
+  // Between two looks; the housekeeper keeps to it.
   static constexpr std::chrono::seconds kInterval{10};
 
   // What it works with; all outlive it. directories: of dead letters and segments.
@@ -28,13 +28,10 @@ class DeadLetterReplayer {
     batch::Batcher& batcher;
   };
   DeadLetterReplayer(Parts parts, std::string dead_letters, std::string segments);
-  ~DeadLetterReplayer();
 
-  // Begins the thread "dlq-replay".
-  void Start();
   // Idempotent; waits for a look that is under way. No batch comes from here afterwards. To be
   // called before the batcher stops.
-  void Stop() EXCLUDES(mutex_, stop_mutex_);
+  void Stop() EXCLUDES(mutex_);
   // Looks now. Errors: those of the disk; what is left is done by the next look. Threads: any; one
   // at a time runs.
   Status Run() EXCLUDES(mutex_);
@@ -44,10 +41,6 @@ class DeadLetterReplayer {
   upload::ReplayOptions options_;
   Mutex mutex_;  // held while the disk is read, by nobody who is in a hurry
   bool stopped_ GUARDED_BY(mutex_) = false;
-  Mutex stop_mutex_;
-  CondVar stop_changed_;
-  bool stopping_ GUARDED_BY(stop_mutex_) = false;
-  std::jthread thread_;
 };
 
 }  // namespace forebay::server

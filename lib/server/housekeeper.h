@@ -1,6 +1,6 @@
 // One thread for what a node does now and then: the audit of the disk account, a point of the
-// flow's history. Duties run one after the other, so each may come late by the time that another
-// takes.
+// flow's history, a look for dead letters that are to be replayed. Duties run one after the other,
+// so each may come late by the time that another takes.
 #pragma once
 
 #include <chrono>

@@ -235,7 +235,6 @@ Status Node::Start() {
   if (options_.mode == NodeMode::kReplay) return {};
   FOREBAY_RETURN_IF_ERROR(adxmon_->Start());
   housekeeper_->Start();
-  replayer_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
   started_ = true;

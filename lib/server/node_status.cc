@@ -217,6 +217,9 @@ void Node::OpenStatus() {
   housekeeper_->Add(options_.config.storage.audit_interval, [this] {
     (void)disk_auditor_->Run();  // logs what it finds
   });
+  housekeeper_->Add(DeadLetterReplayer::kInterval, [this] {
+    (void)replayer_->Run();  // logs what fails
+  });
 }
 
 FlowTotals Node::Flow() const {
