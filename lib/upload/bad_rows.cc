@@ -6,12 +6,11 @@
 
 namespace forebay::upload {
 
-RowFilter::RowFilter(RowRange range, TextConsumer output)
-    : range_(range), output_(std::move(output)) {}
+RowFilter::RowFilter(std::vector<RowRange> ranges, TextConsumer output)
+    : ranges_(std::move(ranges)), output_(std::move(output)) {}
 
 Status RowFilter::Write(std::string_view text) {
-  const uint64_t end = range_.first + range_.count;
-  while (!text.empty() && row_ < end) {
+  while (!text.empty() && range_ < ranges_.size()) {
     // The rest of this row, as far as it is here.
     size_t length = 0;
     bool ended = false;
@@ -22,12 +21,14 @@ Status RowFilter::Write(std::string_view text) {
     }
     const std::string_view piece = text.substr(0, length);
     text.remove_prefix(length);
-    if (row_ >= range_.first) {
+    const RowRange range = ranges_[range_];
+    if (row_ >= range.first) {
       bytes_ += piece.size();
       rows_ += ended ? 1 : 0;
       FOREBAY_RETURN_IF_ERROR(output_(piece));
     }
     row_ += ended ? 1 : 0;
+    if (row_ == range.first + range.count) ++range_;
   }
   return OkStatus();
 }

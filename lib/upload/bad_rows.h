@@ -20,11 +20,12 @@ struct RowRange {
   bool operator==(const RowRange&) const = default;
 };
 
-// Lets the rows of a range through, of CSV text that comes in pieces of any size. A line's end
+// Lets the rows of ranges through, of CSV text that comes in pieces of any size. A line's end
 // within quotes ends no row. Threads: one at a time.
 class RowFilter {
  public:
-  RowFilter(RowRange range, TextConsumer output);
+  // Shape: ranges by their first row, none over another.
+  RowFilter(std::vector<RowRange> ranges, TextConsumer output);
 
   // Errors: the output's.
   Status Write(std::string_view text);
@@ -33,8 +34,9 @@ class RowFilter {
   uint64_t bytes() const { return bytes_; }
 
  private:
-  const RowRange range_;
+  const std::vector<RowRange> ranges_;
   const TextConsumer output_;
+  size_t range_ = 0;  // that the row is in, or before
   uint64_t row_ = 0;  // that the next byte belongs to
   bool quoted_ = false;
   uint64_t rows_ = 0;

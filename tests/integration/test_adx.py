@@ -454,6 +454,17 @@ def test_rows_that_are_to_blame_stand_alone_in_the_dead_letters(make_kusto, star
     check(node)
 
 
+def test_rows_that_are_refused_together_and_taken_in_halves_are_no_dead_letters(make_kusto, start):
+    kusto = make_kusto(auth=False)
+    kusto.failures = [{"errorCode": "Stream_ClosedQuoteMissing", "failureStatus": "Permanent"}]
+    node = start(kusto)
+    send(node, range(20))
+    deliver(node)
+    assert values(kusto) == list(range(20))
+    assert node.metric("forebay_upload_rejected_rows_total") == 0 and not list((node.data / "dlq").rglob("rejected.*"))
+    check(node)
+
+
 def test_a_batch_of_bad_rows_alone_is_a_dead_letter_as_a_whole(make_kusto, start):
     kusto = make_kusto(auth=False)
     kusto.refuses = lambda values: True

@@ -38,19 +38,19 @@ std::string TagList(std::string_view prefix, std::string_view tag) {
 
 // The rows of a batch as text, as often as they are wanted.
 struct AdxSink::Rendered {
-  // range: only these rows; the reader has been used then.
-  Rendered(const BatchHeader& h, BatchReader& r, const std::optional<RowRange>& rows = {})
-      : header(h), reader(r), range(rows), used(rows.has_value()) {}
+  // ranges: only these rows, of a reader that has been used.
+  Rendered(const BatchHeader& h, BatchReader& r, std::optional<std::vector<RowRange>> rows = {})
+      : header(h), reader(r), ranges(std::move(rows)), used(ranges.has_value()) {}
 
   Status Rows(const TextConsumer& consumer) {
     if (used) FOREBAY_RETURN_IF_ERROR(reader.Rewind());
     used = true;
-    if (!range) {
+    if (!ranges) {
       FOREBAY_ASSIGN_OR_RETURN(stats,
                                renderer.Render(reader, LiftedColumns(header.target), consumer));
       return OkStatus();
     }
-    RowFilter filter(*range, consumer);
+    RowFilter filter(*ranges, consumer);
     const auto rendered =
         renderer.Render(reader, LiftedColumns(header.target),
                         [&filter](std::string_view text) { return filter.Write(text); });
@@ -82,7 +82,7 @@ struct AdxSink::Rendered {
 
   const BatchHeader& header;
   BatchReader& reader;
-  const std::optional<RowRange> range;
+  const std::optional<std::vector<RowRange>> ranges;
   CsvRenderer renderer;
   RenderStats stats;
   bool used = false;
@@ -252,7 +252,7 @@ Result<Receipt> AdxSink::UploadWithoutBadRows(const Rendered& whole, const Error
           {{"batch", header.id}, {"table", header.target.table}, {"error", refusal.ToString()}});
   uint64_t stored = 0;
   const auto deliver = [&](RowRange range) -> Status {
-    Rendered rendered(header, whole.reader, range);
+    Rendered rendered(header, whole.reader, {{range}});
     const Ingestion some =
         Ingest(rendered, fmt::format("{}.{}+{}", header.id, range.first, range.count));
     if (some.receipt.ok()) {
@@ -270,21 +270,19 @@ Result<Receipt> AdxSink::UploadWithoutBadRows(const Rendered& whole, const Error
   receipt.rows = bad.delivered;
   receipt.rejected.header = header.target.columns().header_line();
   receipt.rejected.reason = refusal.message();
-  for (const RowRange& range : bad.ranges) {
-    receipt.rejected.rows += range.count;
-    Rendered rendered(header, whole.reader, range);
-    FOREBAY_RETURN_IF_ERROR(rendered.Rows([&](std::string_view text) -> Status {
-      if (receipt.rejected.text.size() + text.size() > kMaxRejectedBytes) {
-        // Some are delivered, so the batch as a whole may not become a dead letter.
-        return Error(ErrorCode::kResourceExhausted,
-                     fmt::format("more than {} bytes of rows are refused; the batch waits. {}",
-                                 kMaxRejectedBytes, refusal.message()))
-            .WithRetryable(true);
-      }
-      receipt.rejected.text += text;
-      return OkStatus();
-    }));
-  }
+  Rendered refused(header, whole.reader, bad.ranges);
+  FOREBAY_RETURN_IF_ERROR(refused.Rows([&](std::string_view text) -> Status {
+    if (receipt.rejected.text.size() + text.size() > kMaxRejectedBytes) {
+      // Some are delivered, so the batch as a whole may not become a dead letter.
+      return Error(ErrorCode::kOutOfRange,
+                   fmt::format("more than {} bytes of rows are refused; the batch waits. {}",
+                               kMaxRejectedBytes, refusal.message()))
+          .WithRetryable(true);
+    }
+    receipt.rejected.text += text;
+    return OkStatus();
+  }));
+  receipt.rejected.rows = refused.stats.rows;
   return receipt;
 }
 

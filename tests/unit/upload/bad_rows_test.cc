@@ -10,9 +10,9 @@
 namespace forebay::upload {
 namespace {
 
-std::string Filtered(RowRange range, std::string_view text, size_t step) {
+std::string Filtered(const std::vector<RowRange>& ranges, std::string_view text, size_t step) {
   std::string out;
-  RowFilter filter(range, [&out](std::string_view piece) {
+  RowFilter filter(ranges, [&out](std::string_view piece) {
     out += piece;
     return OkStatus();
   });
@@ -34,14 +34,22 @@ TEST_CASE("bad rows: a range of rows is let through, however the text is cut") {
       expected += rows[first + count - 1];
       for (const size_t step : {1U, 2U, 3U, 7U, 1000U}) {
         CAPTURE(first, count, step);
-        CHECK(Filtered({first, count}, text, step) == expected);
+        CHECK(Filtered({{first, count}}, text, step) == expected);
       }
     }
   }
 }
 
+TEST_CASE("bad rows: several ranges are let through in one go") {
+  const std::string text = "0\n1\n2,\"\n\"\n3\n4\n5\n";
+  for (const size_t step : {1U, 4U, 1000U}) {
+    CHECK(Filtered({{0, 1}, {2, 2}, {5, 1}}, text, step) == "0\n2,\"\n\"\n3\n5\n");
+    CHECK(Filtered({{1, 1}, {2, 1}}, text, step) == "1\n2,\"\n\"\n");
+  }
+}
+
 TEST_CASE("bad rows: an error of the consumer ends the filter") {
-  RowFilter filter({0, 2}, [](std::string_view) -> Status { return Error(ErrorCode::kIo, "x"); });
+  RowFilter filter({{0, 2}}, [](std::string_view) -> Status { return Error(ErrorCode::kIo, "x"); });
   CHECK(filter.Write("1\n2\n").error().code() == ErrorCode::kIo);
 }
 
