@@ -21,10 +21,10 @@ using wal::BatchReason;
 // Longer than any segment waits.
 constexpr std::chrono::hours kAnyAge{24 * 365 * 10};
 
-std::vector<std::string> NamesOf(const std::vector<wal::SegmentInfo>& segments) {
+std::vector<std::string> NamesOf(const std::vector<wal::SegmentPointer>& segments) {
   std::vector<std::string> names;
   names.reserve(segments.size());
-  for (const wal::SegmentInfo& segment : segments) names.push_back(segment.file_name);
+  for (const wal::SegmentPointer& segment : segments) names.push_back(segment->file_name);
   return names;
 }
 
@@ -192,7 +192,7 @@ void Batcher::RestoreDamaged(const std::string& id, const std::vector<wal::Table
   for (const wal::TableBacklog& table : backlog) {
     const auto first =
         std::find_if(table.segments.begin(), table.segments.end(),
-                     [&](const auto& segment) { return segment.name.id == first_id; });
+                     [&](const auto& segment) { return segment->name.id == first_id; });
     PlannedBatch plan;
     for (auto next = first; next != table.segments.end(); ++next) {
       if (plan.segments.size() >= std::max<size_t>(Policy().max_segments, 1)) break;
@@ -211,7 +211,7 @@ void Batcher::RestoreDamaged(const std::string& id, const std::vector<wal::Table
 }
 
 wal::BatchManifest Batcher::MakeManifest(const PlannedBatch& plan) const {
-  const wal::SegmentName& name = plan.segments.front().name;
+  const wal::SegmentName& name = plan.segments.front()->name;
   wal::BatchManifest manifest;
   manifest.id = wal::BatchId(name.id, NamesOf(plan.segments));
   manifest.database = name.database;
@@ -221,8 +221,8 @@ wal::BatchManifest Batcher::MakeManifest(const PlannedBatch& plan) const {
   manifest.created = clock_.Now();
   manifest.first_time = wal::MillisOf(name.id);
   manifest.reason = plan.reason;
-  for (const wal::SegmentInfo& segment : plan.segments) {
-    manifest.segments.push_back({segment.file_name, segment.rows, segment.row_bytes});
+  for (const wal::SegmentPointer& segment : plan.segments) {
+    manifest.segments.push_back({segment->file_name, segment->rows, segment->row_bytes});
   }
   if (plan.outcome == Outcome::kTransfer) return manifest;
   for (const std::string& sink_name : options_.sinks.at(name.database)) {
@@ -234,15 +234,15 @@ wal::BatchManifest Batcher::MakeManifest(const PlannedBatch& plan) const {
 }
 
 bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan) {
-  const auto sinks = options_.sinks.find(plan.segments.front().name.database);
+  const auto sinks = options_.sinks.find(plan.segments.front()->name.database);
   if (sinks == options_.sinks.end() || sinks->second.empty()) {
     LogWarn("segments of a database without a sink wait",
-            {{"database", plan.segments.front().name.database}});
+            {{"database", plan.segments.front()->name.database}});
     return false;
   }
   wal::Batch batch;
-  for (const wal::SegmentInfo& segment : plan.segments) {
-    auto lease = store_.Take(segment.file_name);
+  for (const wal::SegmentPointer& segment : plan.segments) {
+    auto lease = store_.Take(segment->file_name);
     // Somebody else was faster; the leases taken so far go back, the next round plans again.
     if (!lease.ok()) return false;
     batch.leases.push_back(*std::move(lease));
@@ -264,22 +264,22 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
 }
 
 // Segments of many tables go to a peer in one call.
-void Batcher::PushTransfers(const std::map<std::string, std::vector<wal::SegmentInfo>>& by_peer) {
+void Batcher::PushTransfers(const std::map<std::string, std::vector<wal::SegmentPointer>>& by_peer) {
   const size_t max_segments = std::max<size_t>(Policy().max_segments, 1);
   for (const auto& [peer, segments] : by_peer) {
     PlannedBatch plan;
     plan.outcome = Outcome::kTransfer;
     uint64_t bytes = 0;
-    for (const wal::SegmentInfo& segment : segments) {
+    for (const wal::SegmentPointer& segment : segments) {
       const bool full = plan.segments.size() == max_segments ||
-                        bytes + segment.file_bytes > options_.handover->max_batch.value;
+                        bytes + segment->file_bytes > options_.handover->max_batch.value;
       if (full && !plan.segments.empty()) {
         if (!PushTransfer(peer, plan)) return;
         plan.segments.clear();
         bytes = 0;
       }
       plan.segments.push_back(segment);
-      bytes += segment.file_bytes;
+      bytes += segment->file_bytes;
     }
     if (!PushTransfer(peer, plan)) return;
   }
@@ -289,8 +289,8 @@ void Batcher::PushTransfers(const std::map<std::string, std::vector<wal::Segment
 bool Batcher::PushTransfer(const std::string& peer, const PlannedBatch& plan) {
   if (!options_.handover->has_room()) return false;
   wal::Batch batch;
-  for (const wal::SegmentInfo& segment : plan.segments) {
-    auto lease = store_.Take(segment.file_name);
+  for (const wal::SegmentPointer& segment : plan.segments) {
+    auto lease = store_.Take(segment->file_name);
     if (!lease.ok()) return false;  // the next round plans again
     batch.leases.push_back(*std::move(lease));
   }
@@ -337,7 +337,7 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
   std::vector<size_t> table_of;
   earliest_due_ = MonotonicTime::max();
   more_ = false;
-  std::map<std::string, std::vector<wal::SegmentInfo>> by_peer;
+  std::map<std::string, std::vector<wal::SegmentPointer>> by_peer;
   for (size_t t = 0; t < backlog.size(); ++t) {
     PlanOptions plan_options{now, policy, flush, {}, {}};
     std::optional<std::string> peer;
@@ -354,8 +354,8 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
         continue;
       }
       if (plan.outcome == Outcome::kWait) {
-        for (const wal::SegmentInfo& segment : plan.segments) {
-          earliest_due_ = std::min(earliest_due_, segment.known_since + policy.max_age);
+        for (const wal::SegmentPointer& segment : plan.segments) {
+          earliest_due_ = std::min(earliest_due_, segment->known_since + policy.max_age);
         }
         continue;
       }
@@ -364,14 +364,15 @@ size_t Batcher::RunOnce(wal::BatchReason flush) {
     }
   }
   PushTransfers(by_peer);
+  const size_t most = std::max(kMinPushesPerRound, due.size() / 4);
   size_t pushed = 0;
   for (const size_t index : PickOrder(due, options_.oldest_share_percent, picks_)) {
-    if (pushed == kMaxPushesPerRound) {
+    if (pushed == most) {
       more_ = true;
       break;
     }
     if (queue_.closed()) break;
-    if (!queue_.HasRoom(due[index].segments.front().name.database)) continue;
+    if (!queue_.HasRoom(due[index].segments.front()->name.database)) continue;
     if (!PushPlanned(backlog[table_of[index]], due[index])) continue;
     ++pushed;
     ++picks_;
@@ -397,17 +398,20 @@ void Batcher::Run(const std::stop_token& stop) {
     } else if (!flushing && options_.storage_full && options_.storage_full()) {
       reason = BatchReason::kDisk;
     }
-    const size_t pushed = RunOnce(reason);
-    if (flushing && pushed < kMaxPushesPerRound) ServeFlushes(reason);
+    (void)RunOnce(reason);
+    if (flushing && !more_) ServeFlushes(reason);
     if (more_) continue;
     const MonotonicTime now = clock_.Monotonic();
     {
-      // Between two rounds, so that a burst of changes is one round.
+      // Between two rounds, so that a burst of changes is one round; a flush waits less.
       MutexLock lock(mutex_);
       const MonotonicTime next = now + kMinRoundInterval;
-      while (!stopping_ && std::none_of(flushes_.begin(), flushes_.end(),
-                                        [](const auto& flush) { return !flush.second->planned; })) {
-        if (!wake_.WaitUntil(lock, next)) break;
+      const MonotonicTime next_of_flush = now + kMinFlushRoundInterval;
+      while (!stopping_) {
+        const bool hurry =
+            std::any_of(flushes_.begin(), flushes_.end(),
+                        [](const auto& flush) { return !flush.second->planned; });
+        if (!wake_.WaitUntil(lock, hurry ? next_of_flush : next)) break;
       }
     }
     (void)store_.WaitForChange(seen, std::min(earliest_due_, now + kMaxRoundInterval));
@@ -440,8 +444,8 @@ void Batcher::ServeFlushes(wal::BatchReason reason) {
 uint64_t Batcher::FreeSegments(MonotonicTime known_until) const {
   uint64_t free = 0;
   for (const wal::TableBacklog& table : store_.Backlog()) {
-    for (const wal::SegmentInfo& segment : table.segments) {
-      if (segment.known_since <= known_until) ++free;
+    for (const wal::SegmentPointer& segment : table.segments) {
+      if (segment->known_since <= known_until) ++free;
     }
   }
   return free;

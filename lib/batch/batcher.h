@@ -3,9 +3,9 @@
 //
 // At start it first continues the manifests of the run before: same id, exactly those segments. A
 // segment is in at most one manifest, so that nothing is delivered under two ids. Limits: a
-// database has as many live batches as the queue has room for; kMaxPushesPerRound batches a round,
-// so that newer data is seen between them. Threads: one, "batcher"; rounds are at least
-// kMinRoundInterval apart. Lock order: mutex_, then the queue's.
+// database has as many live batches as the queue has room for; a round makes a quarter of what is
+// due (at least kMinPushesPerRound), so that newer data is seen between them. Threads: one,
+// "batcher"; rounds are at least kMinRoundInterval apart. Lock order: mutex_, then the queue's.
 #pragma once
 
 #include <chrono>
@@ -28,8 +28,9 @@
 
 namespace forebay::batch {
 
-inline constexpr size_t kMaxPushesPerRound = 16;
+inline constexpr size_t kMinPushesPerRound = 16;
 inline constexpr std::chrono::milliseconds kMinRoundInterval{100};
+inline constexpr std::chrono::milliseconds kMinFlushRoundInterval{5};  // while a flush waits
 inline constexpr std::chrono::milliseconds kMaxRoundInterval{1000};
 
 // The way to peers, on a node that has some.
@@ -86,7 +87,7 @@ class Batcher {
   // else is uploaded, nothing waits for more. Threads: any.
   void SetDraining(bool on) EXCLUDES(mutex_);
 
-  // One round: plans and pushes at most kMaxPushesPerRound batches. Returns how many.
+  // One round: plans all that waits and pushes a part of what is due. Returns how many.
   // flush: kSize plans by the policy, kFlush and kDrain take everything. Threads: "batcher"; tests
   // without Start.
   size_t RunOnce(wal::BatchReason flush);
@@ -109,7 +110,7 @@ class Batcher {
   void Run(const std::stop_token& stop);
   void ServeFlushes(wal::BatchReason reason) EXCLUDES(mutex_);
   uint64_t FreeSegments(MonotonicTime known_until) const;
-  void PushTransfers(const std::map<std::string, std::vector<wal::SegmentInfo>>& by_peer);
+  void PushTransfers(const std::map<std::string, std::vector<wal::SegmentPointer>>& by_peer);
   bool PushTransfer(const std::string& peer, const PlannedBatch& plan);
   bool PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan);
   Status ResumeOne(wal::BatchManifest manifest);

@@ -35,7 +35,7 @@ enum class Outcome {
 struct PlannedBatch {
   Outcome outcome = Outcome::kUpload;
   wal::BatchReason reason = wal::BatchReason::kSize;
-  std::vector<wal::SegmentInfo> segments;  // by id; never empty
+  std::vector<wal::SegmentPointer> segments;  // by id; never empty
   uint64_t rows = 0;
   uint64_t row_bytes = 0;
 };

@@ -216,8 +216,8 @@ void Drainer::Explain(DrainLeft& left) const {
   for (const auto& table : parts_.store.Backlog()) {
     for (const auto& segment : table.segments) {
       ++waiting.batches;
-      waiting.rows += segment.rows;
-      databases.insert(segment.name.database);
+      waiting.rows += segment->rows;
+      databases.insert(segment->name.database);
     }
   }
   if (waiting.batches != 0) {

@@ -289,7 +289,7 @@ Status Node::Stop(MonotonicTime deadline) {
     // What the policy says is due now that everything is sealed; the rest waits on disk for the
     // next start.
     batcher_->Stop();
-    while (batcher_->RunOnce(wal::BatchReason::kSize) == batch::kMaxPushesPerRound) {
+    while (batcher_->RunOnce(wal::BatchReason::kSize) > 0) {
     }
   }
   if (uploads_ != nullptr) {

@@ -27,12 +27,12 @@ json TablesJson(const std::vector<wal::TableBacklog>& backlog, size_t most) {
     uint64_t rows = 0;
     uint64_t row_bytes = 0;
     uint64_t file_bytes = 0;
-    for (const wal::SegmentInfo& segment : table.segments) {
-      rows += segment.rows;
-      row_bytes += segment.row_bytes;
-      file_bytes += segment.file_bytes;
+    for (const wal::SegmentPointer& segment : table.segments) {
+      rows += segment->rows;
+      row_bytes += segment->row_bytes;
+      file_bytes += segment->file_bytes;
     }
-    const wal::SegmentName& name = table.segments.front().name;
+    const wal::SegmentName& name = table.segments.front()->name;
     tables.push_back({{"database", name.database},
                       {"table", name.table},
                       {"schema", name.schema_hash},
@@ -40,7 +40,7 @@ json TablesJson(const std::vector<wal::TableBacklog>& backlog, size_t most) {
                       {"rows", rows},
                       {"row_bytes", row_bytes},
                       {"file_bytes", file_bytes},
-                      {"oldest", FormatRfc3339(table.segments.front().created)}});
+                      {"oldest", FormatRfc3339(table.segments.front()->created)}});
   }
   return tables;
 }

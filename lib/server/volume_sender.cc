@@ -236,24 +236,24 @@ Result<SendReport> VolumeSender::Run(const std::stop_token& stop) {
   FOREBAY_RETURN_IF_ERROR(ReadNotes());
   const auto backlog = parts_.store.Backlog();
   for (const wal::TableBacklog& table : backlog) {
-    FOREBAY_RETURN_IF_ERROR(Probe(table.segments.front().name.database, stop));
+    FOREBAY_RETURN_IF_ERROR(Probe(table.segments.front()->name.database, stop));
   }
   MonotonicTime next_line = parts_.clock.Monotonic() + std::chrono::seconds(5);
   bool ended = false;  // the other node is gone, or stop
   std::string end_reason;
   for (const wal::TableBacklog& table : backlog) {
-    for (const wal::SegmentInfo& segment : table.segments) {
+    for (const wal::SegmentPointer& segment : table.segments) {
       if (ended || stop.stop_requested()) {
-        Leave(segment, ended ? end_reason : "stopped");
+        Leave(*segment, ended ? end_reason : "stopped");
         continue;
       }
-      const Status sent = SendOne(segment, stop);
+      const Status sent = SendOne(*segment, stop);
       if (!sent.ok()) {
         const ErrorCode code = sent.error().code();
         if (code != ErrorCode::kUnavailable && code != ErrorCode::kCancelled) return sent.error();
         ended = true;
         end_reason = sent.error().message();
-        Leave(segment, end_reason);
+        Leave(*segment, end_reason);
       }
       if (parts_.clock.Monotonic() < next_line) continue;
       next_line = parts_.clock.Monotonic() + std::chrono::seconds(5);

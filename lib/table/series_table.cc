@@ -63,18 +63,19 @@ struct SeriesTable::Index {
   }
 };
 
-struct SeriesTable::Entry {
+// One cache line: a seal reads every one that is in use.
+struct alignas(64) SeriesTable::Entry {
   SeriesKey canonical;
   int64_t series_id = 0;
+  std::unique_ptr<SymbolId[]> values;
+  std::atomic<uint64_t> last_used{0};
   TableId table = 0;
   ShapeId shape = 0;
-  std::unique_ptr<SymbolId[]> values;
-  uint32_t value_count = 0;
   uint32_t row_prefix_bytes = 0;
-  std::atomic<uint64_t> last_used{0};
-  enum class State : uint8_t { kFree, kLive, kHidden } state = State::kFree;
   SeriesOwner owner = kNoOwner;  // under the table's mutex
-  uint8_t keys = 0;              // that lead here, without the canonical one
+  uint32_t value_count = 0;
+  enum class State : uint8_t { kFree, kLive, kHidden } state = State::kFree;
+  uint8_t keys = 0;  // that lead here, without the canonical one
 };
 
 struct SeriesTable::RebuildOptions {
@@ -370,6 +371,10 @@ std::span<const SymbolId> SeriesTable::ShapeNames(ShapeId shape) const {
   const Shape& found = ShapeAt(shape);
   return {found.names.get(), found.name_count};
 }
+
+void SeriesTable::PrefetchSeries(SeriesRef ref) const { __builtin_prefetch(&At(ref)); }
+
+void SeriesTable::PrefetchValues(SeriesRef ref) const { __builtin_prefetch(At(ref).values.get()); }
 
 void SeriesTable::MarkUsed(SeriesRef ref, uint64_t generation) {
   std::atomic<uint64_t>& last_used = At(ref).last_used;

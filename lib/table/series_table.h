@@ -103,6 +103,10 @@ class SeriesTable {
 
   // Threads: any, for a live ref.
   SeriesView Get(SeriesRef ref) const;
+  // For who goes through many: brings what Get reads closer, and then, once that is here, what
+  // its view points at. Threads: any, for a live ref.
+  void PrefetchSeries(SeriesRef ref) const;
+  void PrefetchValues(SeriesRef ref) const;
   // The label-name symbols of a shape. Threads: any, for the shape of a live ref.
   std::span<const SymbolId> ShapeNames(ShapeId shape) const;
   const SymbolTable& symbols() const { return symbols_; }

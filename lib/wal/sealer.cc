@@ -19,6 +19,10 @@ constexpr uint32_t kMaxRowsPerEntry = 65'536;
 constexpr size_t kTargetTextBlockBytes = 256 << 10;
 // Scratch memory above this is given back after a seal.
 constexpr size_t kKeptScratchSamples = 4U << 20;
+// Series, enough to hide what memory takes.
+constexpr size_t kPrefetchAhead = 12;
+// In positions_: the series is in active_ already.
+constexpr uint32_t kOrdered = 0xffff'ffff;
 
 }  // namespace
 
@@ -40,26 +44,54 @@ void Sealer::Trim() {
 void Sealer::CountSamples(const GenerationContents& contents) {
   counts_.resize(std::max<size_t>(counts_.size(), series_.capacity()), 0);
   positions_.resize(counts_.size());
-  active_.clear();
+  found_.clear();
   for (const auto& chunk : contents.chunks) {
     for (size_t i = 0; i < chunk->used; ++i) {
       const table::SeriesRef ref = chunk->refs[i];
-      if (counts_[ref]++ == 0) active_.push_back({0, ref, 0});
+      if (counts_[ref]++ == 0) found_.push_back(ref);
     }
   }
 }
 
-void Sealer::Order() {
-  for (Active& active : active_) {
+// Drops from active_ what is not in use now, or whose ref leads to another series by now. Marks the
+// rest, in order, in positions_. Returns how many there are.
+size_t Sealer::KeepOrder(uint64_t sequence) {
+  size_t kept = 0;
+  for (size_t i = 0; i < active_.size(); ++i) {
+    if (i + kPrefetchAhead < active_.size()) {
+      series_.PrefetchSeries(active_[i + kPrefetchAhead].ref);
+    }
+    const Active active = active_[i];
+    if (counts_[active.ref] == 0) continue;
     const table::SeriesView view = series_.Get(active.ref);
-    active.table = view.table;
-    active.series_id = view.series_id;
+    if (view.table != active.table || view.series_id != active.series_id) continue;
+    series_.MarkUsed(active.ref, sequence);
+    positions_[active.ref] = kOrdered;
+    active_[kept++] = active;
   }
-  std::sort(active_.begin(), active_.end(), [](const Active& a, const Active& b) {
+  active_.resize(kept);
+  return kept;
+}
+
+void Sealer::Order(uint64_t sequence) {
+  const auto before = [](const Active& a, const Active& b) {
     if (a.table != b.table) return a.table < b.table;
     if (a.series_id != b.series_id) return a.series_id < b.series_id;
     return a.ref < b.ref;
-  });
+  };
+  const size_t kept = KeepOrder(sequence);
+  if (kept == found_.size()) return;
+  for (const table::SeriesRef ref : found_) {
+    if (positions_[ref] == kOrdered) continue;
+    const table::SeriesView view = series_.Get(ref);
+    series_.MarkUsed(ref, sequence);
+    active_.push_back({view.table, ref, view.series_id});
+  }
+  const auto fresh = active_.begin() + static_cast<std::ptrdiff_t>(kept);
+  std::sort(fresh, active_.end(), before);
+  merged_.resize(active_.size());
+  std::merge(active_.begin(), fresh, fresh, active_.end(), merged_.begin(), before);
+  active_.swap(merged_);
 }
 
 void Sealer::Scatter(const GenerationContents& contents) {
@@ -82,12 +114,12 @@ void Sealer::Scatter(const GenerationContents& contents) {
 Result<std::vector<SegmentInfo>> Sealer::Seal(uint64_t generation_id, uint64_t sequence,
                                               const GenerationContents& contents) {
   CountSamples(contents);
-  Order();
+  Order(sequence);
   Scatter(contents);
   Result<std::vector<SegmentInfo>> segments = WriteAll(generation_id, contents);
   for (const Active& active : active_) {
     counts_[active.ref] = 0;
-    series_.MarkUsed(active.ref, sequence);
+    positions_[active.ref] = 0;
   }
   if (segments.ok()) {
     FOREBAY_FAILPOINT("seal.before_sync");
@@ -212,7 +244,14 @@ Status Sealer::WritePeers(const PeerColumn& column) {
 
 Status Sealer::WriteSeries(std::span<const Active> series, std::string_view header_line) {
   encoder_.Reset(header_line);
-  for (const Active& active : series) {
+  for (size_t i = 0; i < series.size(); ++i) {
+    if (i + kPrefetchAhead < series.size()) {
+      series_.PrefetchSeries(series[i + kPrefetchAhead].ref);
+    }
+    if (i + kPrefetchAhead / 2 < series.size()) {
+      series_.PrefetchValues(series[i + kPrefetchAhead / 2].ref);
+    }
+    const Active& active = series[i];
     const uint32_t count = counts_[active.ref];
     const uint32_t end = positions_[active.ref];
     for (uint32_t begin = end - count; begin < end;) {

@@ -2,8 +2,8 @@
 // SeriesId, within a series in arrival order. Pure work on one generation; when it runs and what
 // follows is the Wal's business.
 //
-// Cost: two passes over the samples (count, scatter) and one sort of the series in use. Memory: 16
-// B a sample and 28 B a series in use, beside the contents.
+// Cost: two passes over the samples (count, scatter); only series that the seal before did not have
+// are sorted. Memory: 16 B a sample and 44 B a series in use, beside the contents.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +60,8 @@ class Sealer {
   };
 
   void CountSamples(const GenerationContents& contents);
-  void Order();
+  void Order(uint64_t sequence);
+  size_t KeepOrder(uint64_t sequence);
   void Scatter(const GenerationContents& contents);
   Result<std::vector<SegmentInfo>> WriteAll(uint64_t generation_id,
                                             const GenerationContents& contents);
@@ -85,7 +86,9 @@ class Sealer {
   SegmentWriter writer_;
   std::vector<uint32_t> counts_;     // by ref; zero between calls
   std::vector<uint32_t> positions_;  // by ref: where its next sample goes
-  std::vector<Active> active_;
+  std::vector<table::SeriesRef> found_;  // in use, as they came
+  std::vector<Active> active_;           // in use, ordered; between calls those of the last seal
+  std::vector<Active> merged_;
   std::vector<int64_t> timestamps_;  // ordered
   std::vector<uint64_t> values_;     // ordered
 };

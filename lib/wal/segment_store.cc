@@ -30,8 +30,13 @@ SegmentLease& SegmentLease::operator=(SegmentLease&& other) noexcept {
 
 SegmentLease::~SegmentLease() { Release(); }
 
+const SegmentInfo& SegmentLease::info() const {
+  static const SegmentInfo kNothing;
+  return info_ ? *info_ : kNothing;
+}
+
 void SegmentLease::Release() {
-  if (store_ != nullptr) std::exchange(store_, nullptr)->GiveBack(info_.file_name);
+  if (store_ != nullptr) std::exchange(store_, nullptr)->GiveBack(info_->file_name);
 }
 
 SegmentStore::SegmentStore(io::FileSystem& fs, const Clock& clock, std::string directory,
@@ -102,7 +107,7 @@ void SegmentStore::AddLocked(SegmentInfo info, RowOrigin origin) {
   totals_.rows += info.rows;
   totals_.row_bytes += info.row_bytes;
   rows_.Entered(info.name.database, origin, info.rows);
-  entry->second.info = std::move(info);
+  entry->second.info = std::make_shared<const SegmentInfo>(std::move(info));
 }
 
 void SegmentStore::Add(std::vector<SegmentInfo> segments, RowOrigin origin) {
@@ -116,16 +121,17 @@ void SegmentStore::Add(std::vector<SegmentInfo> segments, RowOrigin origin) {
 std::vector<TableBacklog> SegmentStore::Backlog() const {
   MutexLock lock(mutex_);
   std::vector<TableBacklog> tables;
+  const SegmentName* last = nullptr;
   for (const auto& [file_name, entry] : segments_) {
     if (entry.leased) continue;
     // Mostly the table of the one before. Names with and without a schema may interleave; see
     // below.
-    const SegmentName& name = entry.info.name;
-    if (tables.empty() || tables.back().segments.back().name.database != name.database ||
-        tables.back().segments.back().name.table != name.table ||
-        tables.back().segments.back().name.schema_hash != name.schema_hash) {
+    const SegmentName& name = entry.info->name;
+    if (last == nullptr || last->table != name.table || last->schema_hash != name.schema_hash ||
+        last->database != name.database) {
       tables.push_back({SegmentKey(name), {}});
     }
+    last = &name;
     tables.back().segments.push_back(entry.info);
   }
   std::stable_sort(tables.begin(), tables.end(),
@@ -142,7 +148,7 @@ std::vector<TableBacklog> SegmentStore::Backlog() const {
   // Ids have no leading zeros, so the order of names is not the order of ids.
   for (TableBacklog& table : merged) {
     std::sort(table.segments.begin(), table.segments.end(),
-              [](const auto& a, const auto& b) { return a.name.id < b.name.id; });
+              [](const auto& a, const auto& b) { return a->name.id < b->name.id; });
   }
   return merged;
 }
@@ -164,7 +170,7 @@ SegmentLease SegmentStore::Lease(Entry& entry) {
   SegmentLease lease;
   lease.store_ = this;
   lease.info_ = entry.info;
-  lease.path_ = io::JoinPath(directory_, entry.info.file_name);
+  lease.path_ = io::JoinPath(directory_, entry.info->file_name);
   return lease;
 }
 
@@ -198,9 +204,9 @@ void SegmentStore::GiveBack(const std::string& file_name) {
 void SegmentStore::Forget(SegmentLease& lease, RowFate fate) {
   lease.store_ = nullptr;
   MutexLock lock(mutex_);
-  const auto entry = segments_.find(lease.info_.file_name);
+  const auto entry = segments_.find(lease.info_->file_name);
   FOREBAY_CHECK(entry != segments_.end() && entry->second.leased);
-  const SegmentInfo& info = entry->second.info;
+  const SegmentInfo& info = *entry->second.info;
   totals_.segments -= 1;
   totals_.file_bytes -= info.file_bytes;
   totals_.rows -= info.rows;
@@ -235,8 +241,11 @@ Status SegmentStore::MoveSegments(std::span<SegmentLease> leases, const std::str
 
 void SegmentStore::KeepHere(const SegmentLease& lease) {
   MutexLock lock(mutex_);
-  const auto entry = segments_.find(lease.info_.file_name);
-  if (entry != segments_.end()) entry->second.info.stays = true;
+  const auto entry = segments_.find(lease.info_->file_name);
+  if (entry == segments_.end()) return;
+  SegmentInfo changed = *entry->second.info;
+  changed.stays = true;
+  entry->second.info = std::make_shared<const SegmentInfo>(std::move(changed));
 }
 
 StoreTotals SegmentStore::Totals() const {
@@ -249,7 +258,7 @@ std::vector<TableTotals> SegmentStore::Tables() const {
   MutexLock lock(mutex_);
   const SegmentName* last = nullptr;
   for (const auto& [file_name, entry] : segments_) {
-    const SegmentInfo& info = entry.info;
+    const SegmentInfo& info = *entry.info;
     if (last == nullptr || last->table != info.name.table ||
         last->schema_hash != info.name.schema_hash || last->database != info.name.database) {
       tables.push_back({SegmentKey(info.name), 0, 0, 0, 0, info.created});
@@ -269,7 +278,7 @@ std::optional<UnixMillis> SegmentStore::OldestCreated() const {
   MutexLock lock(mutex_);
   std::optional<UnixMillis> oldest;
   for (const auto& [file_name, entry] : segments_) {
-    if (!oldest || entry.info.created < *oldest) oldest = entry.info.created;
+    if (!oldest || entry.info->created < *oldest) oldest = entry.info->created;
   }
   return oldest;
 }
@@ -278,7 +287,7 @@ std::map<std::string, uint64_t> SegmentStore::PendingRows() const {
   MutexLock lock(mutex_);
   std::map<std::string, uint64_t> rows;
   for (const auto& [file_name, entry] : segments_) {
-    rows[entry.info.name.database] += entry.info.rows;
+    rows[entry.info->name.database] += entry.info->rows;
   }
   return rows;
 }

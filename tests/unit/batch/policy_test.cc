@@ -37,7 +37,8 @@ wal::TableBacklog Backlog(const std::vector<std::pair<uint64_t, int>>& megabytes
   wal::TableBacklog backlog;
   uint64_t id = 1;
   for (const auto& [megabytes, age] : megabytes_and_seconds) {
-    backlog.segments.push_back(Segment(id++, megabytes * 1'000'000, seconds(age), kNow));
+    backlog.segments.push_back(std::make_shared<wal::SegmentInfo>(
+        Segment(id++, megabytes * 1'000'000, seconds(age), kNow)));
   }
   return backlog;
 }
