@@ -264,7 +264,8 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
 }
 
 // Segments of many tables go to a peer in one call.
-void Batcher::PushTransfers(const std::map<std::string, std::vector<wal::SegmentPointer>>& by_peer) {
+void Batcher::PushTransfers(
+    const std::map<std::string, std::vector<wal::SegmentPointer>>& by_peer) {
   const size_t max_segments = std::max<size_t>(Policy().max_segments, 1);
   for (const auto& [peer, segments] : by_peer) {
     PlannedBatch plan;
@@ -408,9 +409,8 @@ void Batcher::Run(const std::stop_token& stop) {
       const MonotonicTime next = now + kMinRoundInterval;
       const MonotonicTime next_of_flush = now + kMinFlushRoundInterval;
       while (!stopping_) {
-        const bool hurry =
-            std::any_of(flushes_.begin(), flushes_.end(),
-                        [](const auto& flush) { return !flush.second->planned; });
+        const bool hurry = std::any_of(flushes_.begin(), flushes_.end(),
+                                       [](const auto& flush) { return !flush.second->planned; });
         if (!wake_.WaitUntil(lock, hurry ? next_of_flush : next)) break;
       }
     }

@@ -24,6 +24,10 @@ class BatchReader::Cursor {
   Cursor(const Source& source, bool has_schema) : source_(source), has_schema_(has_schema) {}
 
   State state() const { return state_; }
+  // The block goes with the next Advance.
+  bool at_block_end() const {
+    return state_ != State::kSeries || index_ + 1 == decoder_->series().size();
+  }
   const wal::SeriesBlockDecoder::Series& series() const { return decoder_->series()[index_]; }
   const wal::SeriesBlockDecoder& decoder() const { return *decoder_; }
   TextRun text() const { return text_; }
@@ -205,6 +209,7 @@ Status BatchReader::Rewind() {
   cursors_.clear();
   heap_.clear();
   advance_ = kNoCursor;
+  shown_ = kNoCursor;
   next_text_ = 0;
   stats_ = BatchReadStats();
   source_error_ = false;
@@ -219,24 +224,55 @@ void BatchReader::Enqueue(size_t index) {
   std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
 }
 
+// Moves the cursor whose run was handed out last. That of a series is the heap's first, and mostly
+// one of its next series is not far.
+Status BatchReader::AdvanceLast() {
+  const size_t index = std::exchange(advance_, kNoCursor);
+  Cursor& cursor = *cursors_[index];
+  const bool in_heap = cursor.state() == Cursor::State::kSeries;
+  if (index == shown_ && cursor.at_block_end()) shown_ = kNoCursor;
+  FOREBAY_RETURN_IF_ERROR(cursor.Advance(*this));
+  if (!in_heap) {
+    Enqueue(index);
+  } else if (cursor.state() == Cursor::State::kSeries) {
+    heap_.front().series_id = cursor.series().series_id;
+    SiftDown();
+  } else {
+    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    heap_.pop_back();
+  }
+  return OkStatus();
+}
+
+// Puts the first of the heap, which may have grown, where it belongs.
+void BatchReader::SiftDown() {
+  const Head head = heap_.front();
+  size_t at = 0;
+  while (true) {
+    size_t child = 2 * at + 1;
+    if (child >= heap_.size()) break;
+    if (child + 1 < heap_.size() && heap_[child + 1] < heap_[child]) ++child;
+    if (head < heap_[child]) break;
+    heap_[at] = heap_[child];
+    at = child;
+  }
+  heap_[at] = head;
+}
+
 Result<RunKind> BatchReader::Next() {
   if (stop_.stop_requested()) {
     source_error_ = true;
     return Error(ErrorCode::kCancelled, "stopping").WithRetryable(true);
   }
   if (advance_ != kNoCursor) {
-    const size_t index = std::exchange(advance_, kNoCursor);
-    if (const Status advanced = cursors_[index]->Advance(*this); !advanced.ok()) {
+    if (const Status advanced = AdvanceLast(); !advanced.ok()) {
       source_error_ = true;
       return advanced.error();
     }
-    Enqueue(index);
   }
   if (!heap_.empty()) {
-    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
-    advance_ = heap_.back().cursor;
-    heap_.pop_back();
-    ShowSeries(*cursors_[advance_]);
+    advance_ = heap_.front().cursor;
+    ShowSeries(advance_);
     return RunKind::kSeries;
   }
   while (next_text_ < cursors_.size() && cursors_[next_text_]->state() == Cursor::State::kEnd) {
@@ -249,16 +285,41 @@ Result<RunKind> BatchReader::Next() {
   return RunKind::kText;
 }
 
-void BatchReader::ShowSeries(const Cursor& cursor) {
+// Whether the cursor's series is the one in labels_ and lifted_. The id alone, a hash, is no proof.
+bool BatchReader::IsShown(const Cursor& cursor) const {
   const wal::SeriesBlockDecoder& decoder = cursor.decoder();
   const wal::SeriesBlockDecoder::Series& series = cursor.series();
-  labels_.clear();
-  for (uint32_t i = 0; i < series.label_count; ++i) {
-    labels_.push_back({decoder.LabelName(series, i), decoder.LabelValue(series, i)});
+  if (shown_ == kNoCursor || series.series_id != series_.series_id ||
+      series.label_count != labels_.size() || series.lifted_count != lifted_.size()) {
+    return false;
   }
-  lifted_.clear();
+  for (uint32_t i = 0; i < series.label_count; ++i) {
+    if (decoder.LabelValue(series, i) != labels_[i].value ||
+        decoder.LabelName(series, i) != labels_[i].name) {
+      return false;
+    }
+  }
   for (uint32_t i = 0; i < series.lifted_count; ++i) {
-    lifted_.push_back(decoder.LiftedValue(series, i));
+    if (decoder.LiftedValue(series, i) != lifted_[i]) return false;
+  }
+  return true;
+}
+
+void BatchReader::ShowSeries(size_t index) {
+  const Cursor& cursor = *cursors_[index];
+  const wal::SeriesBlockDecoder& decoder = cursor.decoder();
+  const wal::SeriesBlockDecoder::Series& series = cursor.series();
+  series_.same_series = IsShown(cursor);
+  if (!series_.same_series) {
+    shown_ = index;
+    labels_.clear();
+    for (uint32_t i = 0; i < series.label_count; ++i) {
+      labels_.push_back({decoder.LabelName(series, i), decoder.LabelValue(series, i)});
+    }
+    lifted_.clear();
+    for (uint32_t i = 0; i < series.lifted_count; ++i) {
+      lifted_.push_back(decoder.LiftedValue(series, i));
+    }
   }
   series_.series_id = series.series_id;
   series_.labels = labels_;

@@ -39,6 +39,7 @@ struct SeriesRun {
   std::span<const std::string_view> lifted;  // values of the lifted columns in column order
   std::span<const int64_t> timestamps;       // Unix ms
   std::span<const uint64_t> values;          // IEEE 754 bits; as many as timestamps
+  bool same_series = false;                  // for sure that of the run before; false says nothing
 };
 
 // Rows that are text already: CSV without a header line, each row with its LF.
@@ -112,7 +113,10 @@ class BatchReader {
               wal::Quarantine& quarantine, metrics::Counter& damage);
   Status Start();
   void Enqueue(size_t index);
-  void ShowSeries(const Cursor& cursor);
+  Status AdvanceLast();
+  void SiftDown();
+  bool IsShown(const Cursor& cursor) const;
+  void ShowSeries(size_t index);
   void ShowProgress() {
     if (progress_ != nullptr) progress_->store(stats_.file_bytes, std::memory_order_relaxed);
   }
@@ -125,6 +129,7 @@ class BatchReader {
   std::vector<std::unique_ptr<Cursor>> cursors_;
   std::vector<Head> heap_;                // cursors at a series, least first
   size_t advance_ = kNoCursor;            // the cursor whose run was handed out last
+  size_t shown_ = kNoCursor;              // the cursor whose block labels_ and lifted_ are of
   size_t next_text_ = 0;                  // the first cursor that may still hold text
   std::vector<table::Label> labels_;      // of series_
   std::vector<std::string_view> lifted_;  // of series_

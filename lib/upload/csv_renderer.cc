@@ -52,17 +52,7 @@ Status CsvRenderer::RenderSeries(const SeriesRun& run, size_t lifted_count,
                  fmt::format("series with {} lifted values in a table with {} such columns",
                              run.lifted.size(), lifted_count));
   }
-  labels_.clear();
-  table::AppendLabelsJsonCsv(run.labels, labels_);
-  lifted_.clear();
-  if (run.lifted.size() == lifted_count) {
-    table::AppendLiftedFields(run.lifted, lifted_);
-  } else {
-    padded_.assign(run.lifted.begin(), run.lifted.end());
-    padded_.resize(lifted_count);
-    table::AppendLiftedFields(padded_, lifted_);
-  }
-  rows_.Begin(run.series_id, labels_.view(), lifted_.view());
+  if (!run.same_series) BeginSeries(run, lifted_count);
   for (size_t row = 0; row < run.timestamps.size(); ++row) {
     const uint64_t bits = run.values[row];
     if ((bits & kExponentBits) == kExponentBits) [[unlikely]] {
@@ -77,6 +67,20 @@ Status CsvRenderer::RenderSeries(const SeriesRun& run, size_t lifted_count,
   }
   stats_.rows += run.timestamps.size();
   return out_.size() >= kRenderChunkBytes ? Flush(consumer) : OkStatus();
+}
+
+void CsvRenderer::BeginSeries(const SeriesRun& run, size_t lifted_count) {
+  labels_.clear();
+  table::AppendLabelsJsonCsv(run.labels, labels_);
+  lifted_.clear();
+  if (run.lifted.size() == lifted_count) {
+    table::AppendLiftedFields(run.lifted, lifted_);
+  } else {
+    padded_.assign(run.lifted.begin(), run.lifted.end());
+    padded_.resize(lifted_count);
+    table::AppendLiftedFields(padded_, lifted_);
+  }
+  rows_.Begin(run.series_id, labels_.view(), lifted_.view());
 }
 
 Status CsvRenderer::RenderText(const TextRun& run, const TextConsumer& consumer) {

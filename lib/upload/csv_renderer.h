@@ -49,6 +49,7 @@ class CsvRenderer {
 
  private:
   Status RenderSeries(const SeriesRun& run, size_t lifted_count, const TextConsumer& consumer);
+  void BeginSeries(const SeriesRun& run, size_t lifted_count);
   Status RenderText(const TextRun& run, const TextConsumer& consumer);
   Status Flush(const TextConsumer& consumer);
 

@@ -84,8 +84,8 @@ class Sealer {
 
   SeriesBlockEncoder encoder_;
   SegmentWriter writer_;
-  std::vector<uint32_t> counts_;     // by ref; zero between calls
-  std::vector<uint32_t> positions_;  // by ref: where its next sample goes
+  std::vector<uint32_t> counts_;         // by ref; zero between calls
+  std::vector<uint32_t> positions_;      // by ref: where its next sample goes
   std::vector<table::SeriesRef> found_;  // in use, as they came
   std::vector<Active> active_;           // in use, ordered; between calls those of the last seal
   std::vector<Active> merged_;

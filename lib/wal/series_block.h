@@ -107,9 +107,15 @@ class SeriesBlockDecoder {
   // Upper bound of the bytes of all rows as CSV.
   uint64_t row_bytes() const { return row_bytes_; }
 
-  std::string_view LabelName(const Series& series, uint32_t i) const;
-  std::string_view LabelValue(const Series& series, uint32_t i) const;
-  std::string_view LiftedValue(const Series& series, uint32_t i) const;
+  std::string_view LabelName(const Series& series, uint32_t i) const {
+    return symbols_[shape_names_[shapes_[series.shape].first_name + i]];
+  }
+  std::string_view LabelValue(const Series& series, uint32_t i) const {
+    return symbols_[series_values_[series.first_value + i]];
+  }
+  std::string_view LiftedValue(const Series& series, uint32_t i) const {
+    return LabelValue(series, series.label_count + i);
+  }
 
  private:
   struct Shape {

@@ -130,16 +130,4 @@ Status SeriesBlockDecoder::DecodeValues(internal::Cursor& in) {
   return {};
 }
 
-std::string_view SeriesBlockDecoder::LabelName(const Series& series, uint32_t i) const {
-  return symbols_[shape_names_[shapes_[series.shape].first_name + i]];
-}
-
-std::string_view SeriesBlockDecoder::LabelValue(const Series& series, uint32_t i) const {
-  return symbols_[series_values_[series.first_value + i]];
-}
-
-std::string_view SeriesBlockDecoder::LiftedValue(const Series& series, uint32_t i) const {
-  return symbols_[series_values_[series.first_value + series.label_count + i]];
-}
-
 }  // namespace forebay::wal
