@@ -31,6 +31,15 @@ class BatchReader::Cursor {
   const wal::SeriesBlockDecoder::Series& series() const { return decoder_->series()[index_]; }
   const wal::SeriesBlockDecoder& decoder() const { return *decoder_; }
   TextRun text() const { return text_; }
+  // Whether the symbol's text is `text`, of the block that another cursor shows. A text that was
+  // found equal is known by its place until some cursor goes to another block (`epoch`).
+  bool SymbolIs(uint32_t symbol, std::string_view text, uint64_t epoch) {
+    Match& match = matches_[symbol];
+    if (match.text == text.data() && match.epoch == epoch) return true;
+    if (decoder_->symbols()[symbol] != text) return false;
+    match = {text.data(), epoch};
+    return true;
+  }
 
   Status Open(BatchReader& owner);
   Status Advance(BatchReader& owner);
@@ -42,12 +51,18 @@ class BatchReader::Cursor {
   Status Keep(BatchReader& owner, uint64_t offset, std::string_view bytes, std::string_view reason);
   void Close();
 
+  struct Match {
+    const char* text = nullptr;
+    uint64_t epoch = 0;
+  };
+
   const Source& source_;
   const bool has_schema_;
   State state_ = State::kEnd;
   std::unique_ptr<wal::SegmentReader> reader_;
   std::unique_ptr<wal::SeriesBlockDecoder> decoder_;
-  size_t index_ = 0;  // of the series within the block
+  std::vector<Match> matches_;  // by symbol of the block
+  size_t index_ = 0;            // of the series within the block
   TextRun text_;
   std::string header_line_;   // seen last in this segment, so that the same is not parsed again
   size_t ranges_kept_ = 0;    // of reader_->damage()
@@ -103,6 +118,8 @@ Status BatchReader::Cursor::TakeBlock(BatchReader& owner, const wal::Block& bloc
       const Status decoded =
           decoder_->Decode({block.payload.data(), block.payload.size()}, block.header.row_count);
       if (decoded.ok()) {
+        ++owner.blocks_epoch_;
+        matches_.assign(decoder_->symbols().size(), {});
         if (!decoder_->series().empty()) state_ = State::kSeries;
         index_ = 0;
         return OkStatus();
@@ -286,27 +303,28 @@ Result<RunKind> BatchReader::Next() {
 }
 
 // Whether the cursor's series is the one in labels_ and lifted_. The id alone, a hash, is no proof.
-bool BatchReader::IsShown(const Cursor& cursor) const {
-  const wal::SeriesBlockDecoder& decoder = cursor.decoder();
+bool BatchReader::IsShown(Cursor& cursor) const {
   const wal::SeriesBlockDecoder::Series& series = cursor.series();
   if (shown_ == kNoCursor || series.series_id != series_.series_id ||
       series.label_count != labels_.size() || series.lifted_count != lifted_.size()) {
     return false;
   }
-  for (uint32_t i = 0; i < series.label_count; ++i) {
-    if (decoder.LabelValue(series, i) != labels_[i].value ||
-        decoder.LabelName(series, i) != labels_[i].name) {
+  const auto names = cursor.decoder().NameSymbols(series);
+  const auto values = cursor.decoder().ValueSymbols(series);
+  for (size_t i = 0; i < labels_.size(); ++i) {
+    if (!cursor.SymbolIs(values[i], labels_[i].value, blocks_epoch_) ||
+        !cursor.SymbolIs(names[i], labels_[i].name, blocks_epoch_)) {
       return false;
     }
   }
-  for (uint32_t i = 0; i < series.lifted_count; ++i) {
-    if (decoder.LiftedValue(series, i) != lifted_[i]) return false;
+  for (size_t i = 0; i < lifted_.size(); ++i) {
+    if (!cursor.SymbolIs(values[labels_.size() + i], lifted_[i], blocks_epoch_)) return false;
   }
   return true;
 }
 
 void BatchReader::ShowSeries(size_t index) {
-  const Cursor& cursor = *cursors_[index];
+  Cursor& cursor = *cursors_[index];
   const wal::SeriesBlockDecoder& decoder = cursor.decoder();
   const wal::SeriesBlockDecoder::Series& series = cursor.series();
   series_.same_series = IsShown(cursor);

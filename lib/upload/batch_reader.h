@@ -115,7 +115,7 @@ class BatchReader {
   void Enqueue(size_t index);
   Status AdvanceLast();
   void SiftDown();
-  bool IsShown(const Cursor& cursor) const;
+  bool IsShown(Cursor& cursor) const;
   void ShowSeries(size_t index);
   void ShowProgress() {
     if (progress_ != nullptr) progress_->store(stats_.file_bytes, std::memory_order_relaxed);
@@ -131,6 +131,7 @@ class BatchReader {
   size_t advance_ = kNoCursor;            // the cursor whose run was handed out last
   size_t shown_ = kNoCursor;              // the cursor whose block labels_ and lifted_ are of
   size_t next_text_ = 0;                  // the first cursor that may still hold text
+  uint64_t blocks_epoch_ = 0;             // counts the blocks that cursors went to
   std::vector<table::Label> labels_;      // of series_
   std::vector<std::string_view> lifted_;  // of series_
   SeriesRun series_;

@@ -107,11 +107,23 @@ class SeriesBlockDecoder {
   // Upper bound of the bytes of all rows as CSV.
   uint64_t row_bytes() const { return row_bytes_; }
 
+  // Texts by index; the same text may stand twice.
+  std::span<const std::string_view> symbols() const { return symbols_; }
+  // Symbols of the names of a series' labels, in order.
+  std::span<const uint32_t> NameSymbols(const Series& series) const {
+    return std::span(shape_names_).subspan(shapes_[series.shape].first_name, series.label_count);
+  }
+  // Symbols of the labels' values, and behind them of the lifted values.
+  std::span<const uint32_t> ValueSymbols(const Series& series) const {
+    return std::span(series_values_)
+        .subspan(series.first_value, series.label_count + series.lifted_count);
+  }
+
   std::string_view LabelName(const Series& series, uint32_t i) const {
-    return symbols_[shape_names_[shapes_[series.shape].first_name + i]];
+    return symbols_[NameSymbols(series)[i]];
   }
   std::string_view LabelValue(const Series& series, uint32_t i) const {
-    return symbols_[series_values_[series.first_value + i]];
+    return symbols_[ValueSymbols(series)[i]];
   }
   std::string_view LiftedValue(const Series& series, uint32_t i) const {
     return LabelValue(series, series.label_count + i);
