@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "table/csv_row.h"
+#include "table/internal/zeroed_array.h"
 
 namespace forebay::table {
 namespace {
@@ -48,10 +49,10 @@ struct SeriesTable::Slot {
 };
 
 struct SeriesTable::Index {
-  explicit Index(size_t capacity) : mask(capacity - 1), slots(new Slot[capacity]) {}
+  explicit Index(size_t capacity) : mask(capacity - 1), slots(capacity) {}
   const size_t mask;
   size_t used = 0;  // changed under the table's mutex
-  std::unique_ptr<Slot[]> slots;
+  internal::ZeroedArray<Slot> slots;
 
   // Readers may look on: the tag goes last.
   void Insert(uint64_t low, uint64_t tag) {
