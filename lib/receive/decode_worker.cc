@@ -130,7 +130,6 @@ Status DecodeWorker::Uncompress(const DecodeInput& input) {
   }
   body_.clear();
   char* out = body_.Ensure(size == 0 ? 1 : size);
-  // Half the time of libsnappy's, and S2's repeats beside it.
   if (!wal::S2Decode(input.body, {out, size}).ok()) {
     return Error(ErrorCode::kInvalidArgument, "the body is not in snappy's block format");
   }
@@ -279,10 +278,8 @@ DecodeWorker::Walk DecodeWorker::WalkRequest2(std::string_view message, bool sym
 
 PendingSeries& DecodeWorker::NextSeries() {
   PendingSeries& series = group_[group_size_];
-  series = PendingSeries();
-  series.index = static_cast<uint32_t>(staged_->series);
-  series.first_sample = staged_->timestamps.size();
-  series.first_side = side_items_.size();
+  series.Begin(static_cast<uint32_t>(staged_->series), staged_->timestamps.size(),
+               side_items_.size());
   const auto refused = input_->refused;
   if (next_refused_ < refused.size() && refused[next_refused_] == series.index) {
     series.skip = true;

@@ -49,6 +49,7 @@ bool ReadSeries(std::string_view message, PendingSeries& series, std::vector<Sid
     switch (reader.field()) {
       case kLabelsField:
         reader.BytesField();
+        reader.SkipShortBytesFields(kLabelsField);
         if (labels_begin == nullptr) {
           labels_begin = reader.field_begin();
         } else if (labels_end != reader.field_begin()) {

@@ -67,6 +67,20 @@ struct PendingSeries {
   bool has_metadata = false;
   bool skip = false;  // replay: was refused when it came
   std::optional<RefusalReason> problem;
+
+  // Makes it the series of this index, for use again. What is left out here is set before it is
+  // read: the key, the counts, metadata without has_metadata.
+  void Begin(uint32_t series_index, size_t sample, size_t side) {
+    labels = {};
+    first_ref = ref_count = 0;
+    index = series_index;
+    first_sample = sample;
+    first_side = side;
+    left_out = {};
+    start_timestamp = 0;
+    has_metadata = skip = false;
+    problem.reset();
+  }
 };
 
 struct SampleValue {

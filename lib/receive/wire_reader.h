@@ -80,6 +80,19 @@ class WireReader {
     }
   }
 
+  // Passes over fields from here on that have the number `field` (below 16), hold bytes and are
+  // shorter than 128; what is not so is left to Next. Call where Next may be called.
+  void SkipShortBytesFields(uint32_t field) {
+    const auto tag = static_cast<char>(field << 3 | static_cast<uint8_t>(WireType::kBytes));
+    const char* at = position_;
+    while (end_ - at >= 2 && at[0] == tag) {
+      const auto size = static_cast<int8_t>(at[1]);
+      if (size < 0 || size > end_ - at - 2) break;
+      at += 2 + size;
+    }
+    position_ = at;
+  }
+
   // Values without a tag, for packed fields.
   uint64_t Varint() {
     if (position_ != end_ && static_cast<uint8_t>(*position_) < 0x80) [[likely]] {

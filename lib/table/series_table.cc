@@ -1,6 +1,7 @@
 #include "table/series_table.h"
 
 #define XXH_INLINE_ALL
+#define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ constexpr size_t kInitialSlots = 4096;
 constexpr uint8_t kMaxKeysPerSeries = 8;
 // An eviction without an idle series still clears dropped keys when there are so many.
 constexpr uint64_t kDroppedKeysKept = 100'000;
+constexpr uint64_t kDomainFactor = 0x9e37'79b9'7f4a'7c15;  // odd
 constexpr uint64_t kCanonicalDomain = 0x63616e6f6e69636c;
 
 uint64_t MakeTag(SeriesKey key, SeriesRef ref) { return ((key.high >> 32) << 32) | (ref + 1); }
@@ -31,6 +33,14 @@ void AppendRaw(std::string& out, T value) {
 void AppendSized(std::string& out, std::string_view text) {
   AppendRaw(out, text.size());
   out += text;
+}
+
+// A hash with a seed would make this from it for each key: a third of its time.
+HashSecret SecretOf(uint64_t seed) {
+  HashSecret secret;
+  static_assert(sizeof secret == XXH3_SECRET_DEFAULT_SIZE);
+  XXH3_generateSecret_fromSeed(secret.data(), seed);
+  return secret;
 }
 
 uint64_t RandomSeed() {
@@ -107,7 +117,7 @@ struct SeriesTable::Retired {
 
 SeriesTable::SeriesTable(const Options& options)
     : options_(options),
-      seed_(options.hash_seed != 0 ? options.hash_seed : RandomSeed()),
+      secret_(SecretOf(options.hash_seed != 0 ? options.hash_seed : RandomSeed())),
       index_(new Index(kInitialSlots)),
       index_bytes_(kInitialSlots * sizeof(Slot)) {}
 
@@ -130,8 +140,9 @@ SeriesTable::Shape& SeriesTable::ShapeAt(ShapeId shape) const {
 }
 
 SeriesKey SeriesTable::HashKey(std::string_view bytes, uint64_t domain) const {
-  const XXH128_hash_t hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed_ ^ domain);
-  return {hash.low64, hash.high64};
+  const XXH128_hash_t hash =
+      XXH3_128bits_withSecret(bytes.data(), bytes.size(), secret_.data(), secret_.size());
+  return {hash.low64 ^ domain, hash.high64 ^ domain * kDomainFactor};
 }
 
 void SeriesTable::Prefetch(SeriesKey key) const {

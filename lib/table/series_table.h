@@ -46,6 +46,9 @@ using ShapeId = uint32_t;
 using SeriesOwner = uint32_t;
 inline constexpr SeriesOwner kNoOwner = 0;
 
+// Of XXH3, made from a seed.
+using HashSecret = std::array<unsigned char, 192>;
+
 struct SeriesKey {
   uint64_t low = 0;
   uint64_t high = 0;
@@ -83,8 +86,8 @@ class SeriesTable {
   explicit SeriesTable(const Options& options);
   ~SeriesTable();
 
-  // The key of a byte string under this process' seed. `domain` keeps protocols apart. Threads:
-  // any.
+  // The key of a byte string under this process' seed. `domain`, well mixed or one of few, keeps
+  // protocols apart. Threads: any.
   SeriesKey HashKey(std::string_view bytes, uint64_t domain) const;
 
   // Brings the key's cache line closer; call some keys ahead of Find.
@@ -166,7 +169,7 @@ class SeriesTable {
   void FreeEntry(SeriesRef ref) REQUIRES(mutex_);
 
   const Options options_;
-  const uint64_t seed_;
+  const HashSecret secret_;
   std::atomic<Index*> index_;
   std::atomic<uint64_t> index_bytes_;
   std::atomic<uint64_t> open_generation_{0};
