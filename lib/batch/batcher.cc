@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -37,7 +38,6 @@ Batcher::Batcher(BatcherOptions options, const Clock& clock, wal::SegmentStore& 
       store_(store),
       manifests_(manifests),
       queue_(queue),
-      earliest_due_(MonotonicTime::max()),
       policy_(options_.batch) {
   for (const BatchReason reason : wal::kBatchReasons) {
     planned_[reason] =
@@ -199,7 +199,7 @@ void Batcher::RestoreDamaged(const std::string& id, const std::vector<wal::Table
       plan.segments.push_back(*next);
       if (wal::BatchId(first_id, NamesOf(plan.segments)) != id) continue;
       LogInfo("batch of a damaged manifest found again by its id", {{"batch", id}});
-      (void)PushPlanned(table, plan);
+      (void)PushPlanned(plan);
       return;
     }
   }
@@ -233,7 +233,7 @@ wal::BatchManifest Batcher::MakeManifest(const PlannedBatch& plan) const {
   return manifest;
 }
 
-bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan) {
+bool Batcher::PushPlanned(const PlannedBatch& plan) {
   const auto sinks = options_.sinks.find(plan.segments.front()->name.database);
   if (sinks == options_.sinks.end() || sinks->second.empty()) {
     LogWarn("segments of a database without a sink wait",
@@ -252,7 +252,8 @@ bool Batcher::PushPlanned(const wal::TableBacklog& table, const PlannedBatch& pl
   if (const Status saved = manifests_.Save(batch.manifest); !saved.ok()) {
     errors_->Increment();
     LogError("batch manifest cannot be written, its segments wait",
-             {{"table", table.key}, {"error", saved.error().ToString()}});
+             {{"table", wal::SegmentKey(plan.segments.front()->name)},
+              {"error", saved.error().ToString()}});
     return false;
   }
   FOREBAY_FAILPOINT("manifest.after_write");
@@ -313,6 +314,7 @@ bool Batcher::PushTransfer(const std::string& peer, const PlannedBatch& plan) {
 void Batcher::SetPolicy(const config::Batch& policy) {
   MutexLock lock(mutex_);
   policy_ = policy;
+  ++policy_version_;
   wake_.NotifyAll();
 }
 
@@ -330,55 +332,83 @@ config::Batch Batcher::Policy() const {
   return policy_;
 }
 
-size_t Batcher::RunOnce(wal::BatchReason flush) {
-  const config::Batch policy = Policy();
+// Whether a plan made now would differ from the one there is.
+bool Batcher::NeedsPlan(wal::BatchReason reason) const {
+  if (!plan_.exists || plan_.reason != reason || plan_.arrivals != store_.arrivals()) return true;
   const MonotonicTime now = clock_.Monotonic();
-  const auto backlog = store_.Backlog();
+  if (now >= plan_.earliest_due) return true;
+  // Who owns what changes without a word.
+  if (options_.handover && now - plan_.made >= kMaxRoundInterval) return true;
+  MutexLock lock(mutex_);
+  return plan_.policy != policy_version_;
+}
+
+void Batcher::MakePlan(wal::BatchReason reason) {
+  config::Batch policy;
+  {
+    MutexLock lock(mutex_);
+    policy = policy_;
+    plan_.policy = policy_version_;
+  }
+  plan_.exists = true;
+  plan_.reason = reason;
+  plan_.arrivals = store_.arrivals();  // before the backlog, which may know more then
+  plan_.earliest_due = MonotonicTime::max();
+  plan_.made = clock_.Monotonic();
   std::vector<PlannedBatch> due;
-  std::vector<size_t> table_of;
-  earliest_due_ = MonotonicTime::max();
-  more_ = false;
   std::map<std::string, std::vector<wal::SegmentPointer>> by_peer;
-  for (size_t t = 0; t < backlog.size(); ++t) {
-    PlanOptions plan_options{now, policy, flush, {}, {}};
+  for (const wal::TableBacklog& table : store_.Backlog()) {
+    PlanOptions plan_options{plan_.made, policy, reason, {}, {}};
     std::optional<std::string> peer;
-    if (options_.handover) peer = options_.handover->peer_for(backlog[t].key);
+    if (options_.handover) peer = options_.handover->peer_for(table.key);
     if (peer) {
       plan_options.transfer_max_age =
-          flush == BatchReason::kDrain ? kAnyAge : options_.handover->max_age;
+          reason == BatchReason::kDrain ? kAnyAge : options_.handover->max_age;
       plan_options.transfer_max_segment = options_.handover->max_segment;
     }
-    for (PlannedBatch& plan : Plan(backlog[t], plan_options)) {
+    for (PlannedBatch& plan : Plan(table, plan_options)) {
       if (plan.outcome == Outcome::kTransfer) {
         auto& segments = by_peer[*peer];
         segments.insert(segments.end(), plan.segments.begin(), plan.segments.end());
-        continue;
-      }
-      if (plan.outcome == Outcome::kWait) {
+      } else if (plan.outcome == Outcome::kWait) {
         for (const wal::SegmentPointer& segment : plan.segments) {
-          earliest_due_ = std::min(earliest_due_, segment->known_since + policy.max_age);
+          plan_.earliest_due = std::min(plan_.earliest_due, segment->known_since + policy.max_age);
         }
-        continue;
+      } else {
+        due.push_back(std::move(plan));
       }
-      due.push_back(std::move(plan));
-      table_of.push_back(t);
     }
   }
+  const auto order = PickOrder(due, options_.oldest_share_percent, picks_);
+  plan_.batches.clear();
+  for (size_t i = order.size(); i > 0; --i) plan_.batches.push_back(std::move(due[order[i - 1]]));
   PushTransfers(by_peer);
-  const size_t most = std::max(kMinPushesPerRound, due.size() / 4);
+}
+
+// Pushes from the plan what the queue has room for, until newer data has come.
+size_t Batcher::PushDue() {
+  more_ = false;
   size_t pushed = 0;
-  for (const size_t index : PickOrder(due, options_.oldest_share_percent, picks_)) {
-    if (pushed == most) {
-      more_ = true;
-      break;
+  std::vector<PlannedBatch> later;  // no room now; in order
+  std::vector<PlannedBatch>& due = plan_.batches;
+  while (!due.empty() && !queue_.closed() && !more_) {
+    PlannedBatch next = std::move(due.back());
+    due.pop_back();
+    if (!queue_.HasRoom(next.segments.front()->name.database)) {
+      later.push_back(std::move(next));
+      continue;
     }
-    if (queue_.closed()) break;
-    if (!queue_.HasRoom(due[index].segments.front()->name.database)) continue;
-    if (!PushPlanned(backlog[table_of[index]], due[index])) continue;
-    ++pushed;
+    if (!PushPlanned(next)) continue;
     ++picks_;
+    more_ = ++pushed == kMaxPushesPerRound;
   }
+  std::move(later.rbegin(), later.rend(), std::back_inserter(due));
   return pushed;
+}
+
+size_t Batcher::RunOnce(wal::BatchReason flush) {
+  MakePlan(flush);
+  return PushDue();
 }
 
 void Batcher::Run(const std::stop_token& stop) {
@@ -399,7 +429,8 @@ void Batcher::Run(const std::stop_token& stop) {
     } else if (!flushing && options_.storage_full && options_.storage_full()) {
       reason = BatchReason::kDisk;
     }
-    (void)RunOnce(reason);
+    if (NeedsPlan(reason)) MakePlan(reason);
+    (void)PushDue();
     if (flushing && !more_) ServeFlushes(reason);
     if (more_) continue;
     const MonotonicTime now = clock_.Monotonic();
@@ -414,7 +445,7 @@ void Batcher::Run(const std::stop_token& stop) {
         if (!wake_.WaitUntil(lock, hurry ? next_of_flush : next)) break;
       }
     }
-    (void)store_.WaitForChange(seen, std::min(earliest_due_, now + kMaxRoundInterval));
+    (void)store_.WaitForChange(seen, std::min(plan_.earliest_due, now + kMaxRoundInterval));
   }
 }
 
@@ -429,7 +460,9 @@ void Batcher::ServeFlushes(wal::BatchReason reason) {
     }
   }
   for (const auto& [watch, requested] : open) {
-    const uint64_t left = FreeSegments(requested);
+    // Some of the plan waits for room, which those before it will make.
+    if (!plan_.batches.empty() && queue_.Watched(watch) != 0) continue;
+    const uint64_t left = store_.CountFree(requested);
     MutexLock lock(mutex_);
     const auto flush = flushes_.find(watch);
     if (flush == flushes_.end()) continue;
@@ -439,16 +472,6 @@ void Batcher::ServeFlushes(wal::BatchReason reason) {
     queue_.SealWatch(watch);
     wake_.NotifyAll();
   }
-}
-
-uint64_t Batcher::FreeSegments(MonotonicTime known_until) const {
-  uint64_t free = 0;
-  for (const wal::TableBacklog& table : store_.Backlog()) {
-    for (const wal::SegmentPointer& segment : table.segments) {
-      if (segment->known_since <= known_until) ++free;
-    }
-  }
-  return free;
 }
 
 wal::FlushResult Batcher::FlushNow(MonotonicTime deadline, wal::BatchReason reason) {
@@ -472,7 +495,8 @@ wal::FlushResult Batcher::FlushNow(MonotonicTime deadline, wal::BatchReason reas
   }
   const bool planned = flush.planned;
   wal::FlushResult result = queue_.EndWatch(flush.watch, deadline);
-  result.unplanned_segments = planned ? flush.unplanned_segments : FreeSegments(flush.requested);
+  result.unplanned_segments =
+      planned ? flush.unplanned_segments : store_.CountFree(flush.requested);
   return result;
 }
 

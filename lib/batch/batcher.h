@@ -3,9 +3,10 @@
 //
 // At start it first continues the manifests of the run before: same id, exactly those segments. A
 // segment is in at most one manifest, so that nothing is delivered under two ids. Limits: a
-// database has as many live batches as the queue has room for; a round makes a quarter of what is
-// due (at least kMinPushesPerRound), so that newer data is seen between them. Threads: one,
-// "batcher"; rounds are at least kMinRoundInterval apart. Lock order: mutex_, then the queue's.
+// database has as many live batches as the queue has room for. A plan is made when segments came,
+// when one that waits is due, or the way of planning changed; what of it the queue has no room for
+// is pushed as room comes. Threads: one, "batcher"; rounds are at least kMinRoundInterval apart.
+// Lock order: mutex_, then the queue's.
 #pragma once
 
 #include <chrono>
@@ -28,7 +29,7 @@
 
 namespace forebay::batch {
 
-inline constexpr size_t kMinPushesPerRound = 16;
+inline constexpr size_t kMaxPushesPerRound = 64;
 inline constexpr std::chrono::milliseconds kMinRoundInterval{100};
 inline constexpr std::chrono::milliseconds kMinFlushRoundInterval{5};  // while a flush waits
 inline constexpr std::chrono::milliseconds kMaxRoundInterval{1000};
@@ -87,9 +88,9 @@ class Batcher {
   // else is uploaded, nothing waits for more. Threads: any.
   void SetDraining(bool on) EXCLUDES(mutex_);
 
-  // One round: plans all that waits and pushes a part of what is due. Returns how many.
-  // flush: kSize plans by the policy, kFlush and kDrain take everything. Threads: "batcher"; tests
-  // without Start.
+  // One round: plans all that waits and pushes at most kMaxPushesPerRound batches. Returns how
+  // many. flush: kSize plans by the policy, kFlush and kDrain take everything. Threads: "batcher";
+  // tests without Start.
   size_t RunOnce(wal::BatchReason flush);
 
   // Makes batches of everything that waits now, lets held-back ones try at once, and waits until
@@ -109,10 +110,12 @@ class Batcher {
 
   void Run(const std::stop_token& stop);
   void ServeFlushes(wal::BatchReason reason) EXCLUDES(mutex_);
-  uint64_t FreeSegments(MonotonicTime known_until) const;
+  bool NeedsPlan(wal::BatchReason reason) const EXCLUDES(mutex_);
+  void MakePlan(wal::BatchReason reason) EXCLUDES(mutex_);
+  size_t PushDue();
   void PushTransfers(const std::map<std::string, std::vector<wal::SegmentPointer>>& by_peer);
   bool PushTransfer(const std::string& peer, const PlannedBatch& plan);
-  bool PushPlanned(const wal::TableBacklog& table, const PlannedBatch& plan);
+  bool PushPlanned(const PlannedBatch& plan);
   Status ResumeOne(wal::BatchManifest manifest);
   using Lease = std::function<Result<wal::SegmentLease>(const std::string& file_name)>;
   Status Continue(wal::BatchManifest manifest, const Lease& lease_of);
@@ -133,13 +136,25 @@ class Batcher {
   metrics::Counter* errors_;
   metrics::Registry::Callback oldest_age_;
   metrics::Registry::Callback live_batches_;
-  uint64_t picks_ = 0;          // batches pushed, for PickOrder
-  MonotonicTime earliest_due_;  // of the tables that wait, as of the last round
-  bool more_ = false;           // the last round ended by its bound
+  // The plan: what is due and not pushed yet, in the order of picking, last first; and what it was
+  // made of.
+  struct DuePlan {
+    std::vector<PlannedBatch> batches;
+    wal::BatchReason reason = wal::BatchReason::kSize;
+    uint64_t arrivals = 0;       // of the store
+    uint64_t policy = 0;         // policy_version_
+    MonotonicTime earliest_due;  // of the tables that wait
+    MonotonicTime made;
+    bool exists = false;
+  };
+  uint64_t picks_ = 0;  // batches pushed, for PickOrder
+  DuePlan plan_;
+  bool more_ = false;  // the last round ended by its bound
 
   mutable Mutex mutex_;
   CondVar wake_;
-  config::Batch policy_ GUARDED_BY(mutex_);                // in force
+  config::Batch policy_ GUARDED_BY(mutex_);  // in force
+  uint64_t policy_version_ GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Flush*> flushes_ GUARDED_BY(mutex_);  // by watch; owned by their FlushNow
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool draining_ GUARDED_BY(mutex_) = false;

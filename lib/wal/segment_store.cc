@@ -114,6 +114,7 @@ void SegmentStore::Add(std::vector<SegmentInfo> segments, RowOrigin origin) {
   if (activity_ != nullptr && origin == RowOrigin::kSealed) activity_->Add(segments);
   MutexLock lock(mutex_);
   for (SegmentInfo& segment : segments) AddLocked(std::move(segment), origin);
+  arrivals_.fetch_add(1, std::memory_order_release);
   ++version_;
   changed_.NotifyAll();
 }
@@ -197,6 +198,7 @@ void SegmentStore::GiveBack(const std::string& file_name) {
   const auto entry = segments_.find(file_name);
   FOREBAY_CHECK(entry != segments_.end() && entry->second.leased);
   entry->second.leased = false;
+  arrivals_.fetch_add(1, std::memory_order_release);
   ++version_;
   changed_.NotifyAll();
 }
@@ -246,6 +248,15 @@ void SegmentStore::KeepHere(const SegmentLease& lease) {
   SegmentInfo changed = *entry->second.info;
   changed.stays = true;
   entry->second.info = std::make_shared<const SegmentInfo>(std::move(changed));
+}
+
+uint64_t SegmentStore::CountFree(MonotonicTime known_until) const {
+  MutexLock lock(mutex_);
+  uint64_t free = 0;
+  for (const auto& [file_name, entry] : segments_) {
+    if (!entry.leased && entry.info->known_since <= known_until) ++free;
+  }
+  return free;
 }
 
 StoreTotals SegmentStore::Totals() const {

@@ -6,6 +6,7 @@
 // <storage.dir>/segments/<name>. Memory: about 300 B a segment.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -142,6 +143,10 @@ class SegmentStore {
   // deadline.
   uint64_t WaitForChange(uint64_t seen, MonotonicTime deadline) const EXCLUDES(mutex_);
   uint64_t version() const EXCLUDES(mutex_);
+  // Changes when a segment becomes free to take: it was added, or given back.
+  uint64_t arrivals() const { return arrivals_.load(std::memory_order_acquire); }
+  // Free segments known until then.
+  uint64_t CountFree(MonotonicTime known_until) const EXCLUDES(mutex_);
   // Wakes all who wait.
   void Notify() EXCLUDES(mutex_);
 
@@ -167,6 +172,7 @@ class SegmentStore {
   mutable Mutex mutex_;
   mutable CondVar changed_;
   uint64_t version_ GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> arrivals_{0};                         // changed under mutex_
   std::map<std::string, Entry> segments_ GUARDED_BY(mutex_);  // by file name: table key, then id
   StoreTotals totals_ GUARDED_BY(mutex_);
   RowAccount rows_;  // changed under mutex_ where segments come and go

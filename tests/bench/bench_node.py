@@ -13,6 +13,7 @@ import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("FOREBAY_BIN", str(ROOT / "build/release/forebay"))
+SIDE_TABLES = {"MetricMetadata", "Exemplars", "NativeHistograms"}  # beside the samples
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -31,9 +32,11 @@ def tree_bytes(folder):
 
 
 def count_rows(folder):
-    """Rows of all CSV files, header lines left out. The rows of this load hold no line feeds."""
+    """Rows of samples in all CSV files, header lines left out. The rows of this load hold no line feeds."""
     rows = 0
     for path in pathlib.Path(folder).rglob("*.csv.gz"):
+        if SIDE_TABLES & set(path.parts):
+            continue
         inflate = zlib.decompressobj(31)
         with open(path, "rb") as file:
             while chunk := file.read(1 << 20):
@@ -43,7 +46,8 @@ def count_rows(folder):
 
 
 class Node:
-    def __init__(self, folder, durability):
+    def __init__(self, folder, durability, more=()):
+        """more: settings beside those below, {path: value}. In a folder of a node before: that node again."""
         self.folder = pathlib.Path(folder)
         self.log = open(self.folder / "serve.log", "wb")
         settings = {
@@ -55,6 +59,7 @@ class Node:
             "generation.max_age": "1h",
             "batch.max_age": "1h",
             "databases.0.sinks.0.file.root": self.folder / "out",
+            **dict(more),
         }
         command = [BINARY, "serve"]
         for key, value in settings.items():
@@ -84,9 +89,14 @@ class Node:
             text = answer.read().decode()
         return float(re.search(rf"^{name} (\S+)$", text, re.M).group(1))
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait(60)
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0
+
 
 def load(node, *arguments):
     """Runs `forebay load` against the node. Returns its report."""
@@ -97,6 +107,19 @@ def load(node, *arguments):
 def check_account(accepted, rows):
     if rows != accepted:
         sys.exit(f"the account does not hold: {accepted} samples accepted, {rows} rows in files")
+
+
+def file_system(folder):
+    """Type of the folder's volume, with what is unusual of it."""
+    folder, best = pathlib.Path(folder).resolve(), ("/", "unknown", "")
+    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+        device, mount, kind = line.split()[:3]
+        if folder.is_relative_to(mount) and len(mount) >= len(best[0]):
+            best = (mount, kind, device)
+    journal = pathlib.Path(f"/sys/fs/ext4/{pathlib.Path(best[2]).name}/journal_task")
+    if journal.exists() and "none" in journal.read_text():
+        return best[1] + " without a journal"
+    return best[1]
 
 
 def machine():

@@ -16,14 +16,16 @@ from bench_node import Node, check_account, count_rows, cpu_seconds, load, machi
 
 def send(node, options):
     samples = options.series * options.rounds
-    load(node, "--series", options.series, "--tables", options.tables, "--labels", options.labels, "--samples", samples,
-         "--connections", options.connections, "--protocol", options.protocol)
-    return samples
+    churn = ["--churn", options.churn, "--churn-clock", "sample", "--step", "15s"] if options.churn else []
+    report = load(node, "--series", options.series, "--tables", options.tables, "--labels", options.labels, "--samples", samples,
+                  "--connections", options.connections, "--protocol", options.protocol,
+                  "--samples-per-series", options.samples_per_series, *churn)
+    return report["samples"]["accepted"]
 
 
 def measure(options):
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        node = Node(folder, options.durability)
+        node = Node(folder, options.durability, options.settings)
         begin = cpu_seconds(node.pid)
         accepted = send(node, options)
         node.flush(upload=False)
@@ -53,7 +55,8 @@ def measure(options):
     to_segment_ns = to_segment / sealed * 1e9
     return {
         "payload": {"series": options.series, "tables": options.tables, "labels": options.labels,
-                    "samples_per_series_and_generation": options.rounds, "protocol": options.protocol,
+                    "samples_per_series_and_generation": options.rounds, "samples_per_series_and_request":
+                    options.samples_per_series, "churn_percent_per_minute": options.churn, "protocol": options.protocol,
                     "connections": options.connections},
         "durability": options.durability,
         "samples": total,
@@ -73,7 +76,7 @@ def measure(options):
     }
 
 
-def main():
+def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=100_000)
     parser.add_argument("--tables", type=int, default=200)
@@ -81,10 +84,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=8, help="samples per series and generation")
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--samples-per-series", type=int, default=1, help="in a request")
+    parser.add_argument("--churn", type=float, default=0, help="percent of the series replaced a minute, samples 15 s apart")
     parser.add_argument("--protocol", default="1.0")
     parser.add_argument("--durability", default="sync")
     parser.add_argument("--dir", default=None, help="where the scratch folder goes")
-    print(json.dumps(measure(parser.parse_args()), indent=2))
+    parser.add_argument("--set", dest="settings", action="append", type=lambda text: text.split("=", 1), default=[],
+                        help="path=value of the node's configuration")
+    return parser.parse_args(arguments)
+
+
+def main():
+    print(json.dumps(measure(parse()), indent=2))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 Usage: tests/bench/peers.py [--rounds N] [--seconds S] [--programs NAME,...] [--matrix | --payload NAME,...] [--out FILE]
 FOREBAY_BIN names the binary (build/release/forebay). In turns, `rounds` times: a program is started, learns the series, is
 loaded as fast as it takes by `forebay load`, then in an open loop at 50 % and 80 % of what it took, where latencies count
-from when a request was due. CPU is that of the process from /proc/PID/stat, per accepted sample, until it has nothing left to
-do. Who is durable how:
+from when a request was due. Forebay seals once it has 8 samples of every series (the payload says, where it differs). CPU is
+that of the process from /proc/PID/stat, per accepted sample, until it has nothing left to do. Who is durable how:
 
   forebay sync      an answer is fsynced; sealed into segments, file sink after the measurement
   forebay write     an answer is with the kernel; the same
@@ -19,6 +19,7 @@ import argparse
 import datetime
 import json
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -28,10 +29,11 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support" / "python"))
 
-from bench_node import BINARY, ROOT, Node, check_account, count_rows, cpu_seconds, machine, peak_rss, tree_bytes  # noqa: E402
+from authority import Authority  # noqa: E402
+from bench_node import BINARY, ROOT, Node, check_account, count_rows, cpu_seconds, file_system, machine, peak_rss, tree_bytes  # noqa: E402
 from forebay_harness import metric_sum, parse_metrics  # noqa: E402
 from nginx import Server  # noqa: E402
-from processes import Process, free_port, program  # noqa: E402
+from processes import Process, free_port, program, wait_for  # noqa: E402
 
 THROW_AWAY = """
     client_max_body_size 0;
@@ -50,16 +52,24 @@ PAYLOADS = {
     "10000 series a request": {"series-per-request": 10_000},
     "1 connection": {"connections": 1}, "16 connections": {"connections": 16}, "256 connections": {"connections": 256},
     "1000000 series": {"series": 1_000_000},
+    "1 sample a generation": {"generation": 1}, "30 samples a generation": {"generation": 30},
+    "TLS": {"tls": True},
 }
+# Not for `forebay load`: samples per series until Forebay seals; whether connections are encrypted.
+GENERATION, TLS = "generation", "tls"
 
 
 class Forebay:
     """One of our nodes."""
 
-    def __init__(self, folder, durability):
-        self.node = Node(folder, durability)
+    def __init__(self, folder, durability, tls):
+        files = {"listen.tls.cert_file": tls.certificate, "listen.tls.key_file": tls.key} if tls else {}
+        self.node = Node(folder, durability, files)
         self.pid, self.folder = self.node.pid, self.node.folder
-        self.url = f"http://{self.node.ingest}/api/v1/write"
+        self.url = f"http{'s' if tls else ''}://{self.node.ingest}/api/v1/write"
+
+    def seal(self):
+        self.node.flush(upload=False)
 
     def settle(self):
         self.node.flush(upload=False)
@@ -76,18 +86,30 @@ class Forebay:
 class Peer(Process):
     """Another program; `metric` of its /metrics counts samples."""
 
-    def __init__(self, folder, name, command, metric, data, path="/api/v1/write"):
+    def __init__(self, folder, name, command, metric, data, tls=None):
         super().__init__(name, folder)
         self.port = free_port()
         self.count, self.data = metric, self.folder / data
-        self.base = f"http://127.0.0.1:{self.port}"
-        self.url = self.base + path
+        self.base = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self.context = tls.context if tls else None
+        self.url = f"{self.base}/api/v1/write"
         self.spawn([word.format(port=self.port, folder=self.folder) for word in command])
-        self.wait_ready(f"{self.base}/metrics")
+        wait_for(f"{name} at {self.base}", self.answers)
+
+    def answers(self):
+        self.expect_running()
+        try:
+            self.samples()
+        except OSError:
+            return False
+        return True
 
     def samples(self):
-        with urllib.request.urlopen(f"{self.base}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.base}/metrics", timeout=30, context=self.context) as answer:
             return metric_sum(parse_metrics(answer.read().decode()), self.count)
+
+    def seal(self):
+        """It has its own pace."""
 
     def settle(self):
         """Until it spends less than a tenth of a core."""
@@ -108,26 +130,39 @@ class Peer(Process):
             sys.exit(f"{self.name}: {accepted} samples accepted, it counts {counted:.0f}")
 
 
-def vmagent(folder, remote):
+def vmagent(folder, remote, tls):
+    encrypted = ["-tls", f"-tlsCertFile={tls.certificate}", f"-tlsKeyFile={tls.key}"] if tls else []
     return Peer(folder, "vmagent", [program("vmagent"), "-httpListenAddr=127.0.0.1:{port}", "-remoteWrite.tmpDataPath={folder}/queue",
-                                    f"-remoteWrite.url={remote}"], "vmagent_rows_inserted_total", "queue")
+                                    f"-remoteWrite.url={remote}", *encrypted], "vmagent_rows_inserted_total", "queue", tls)
 
 
-def prometheus(folder):
+def prometheus(folder, tls):
     (pathlib.Path(folder) / "agent.yml").write_text("{}")
+    web = pathlib.Path(folder) / "web.yml"
+    web.write_text(f"tls_server_config: {{cert_file: {tls.certificate}, key_file: {tls.key}}}" if tls else "{}")
     return Peer(folder, "prometheus", [program("prometheus"), "--enable-feature=agent", "--web.enable-remote-write-receiver",
-                                       "--config.file={folder}/agent.yml", "--web.listen-address=127.0.0.1:{port}",
-                                       "--storage.agent.path={folder}/wal"], "prometheus_agent_samples_appended_total", "wal")
+                                       "--config.file={folder}/agent.yml", f"--web.config.file={web}",
+                                       "--web.listen-address=127.0.0.1:{port}", "--storage.agent.path={folder}/wal"],
+                "prometheus_agent_samples_appended_total", "wal", tls)
 
 
 PROGRAMS = {
-    "forebay sync": lambda folder, sink: Forebay(folder, "sync"),
-    "forebay write": lambda folder, sink: Forebay(folder, "write"),
-    "vmagent queue": lambda folder, sink: vmagent(folder, f"http://127.0.0.1:{free_port()}/api/v1/write"),
-    "vmagent forward": lambda folder, sink: vmagent(folder, f"http://127.0.0.1:{sink.port}/api/v1/write"),
-    "prometheus agent": lambda folder, sink: prometheus(folder),
+    "forebay sync": lambda folder, sink, tls: Forebay(folder, "sync", tls),
+    "forebay write": lambda folder, sink, tls: Forebay(folder, "write", tls),
+    "vmagent queue": lambda folder, sink, tls: vmagent(folder, f"http://127.0.0.1:{free_port()}/api/v1/write", tls),
+    "vmagent forward": lambda folder, sink, tls: vmagent(folder, f"http://127.0.0.1:{sink.port}/api/v1/write", tls),
+    "prometheus agent": lambda folder, sink, tls: prometheus(folder, tls),
 }
 NO_V2 = {"vmagent queue", "vmagent forward", "prometheus agent"}  # of Debian 12
+
+
+class Certificate:
+    """For all programs."""
+
+    def __init__(self, folder):
+        authority = Authority(folder)
+        self.certificate, self.key = authority.issue("server")
+        self.authority, self.context = authority.file, authority.client_context()
 
 
 def load(url, payload, *more):
@@ -136,27 +171,47 @@ def load(url, payload, *more):
     return json.loads(subprocess.run([str(word) for word in command], check=True, capture_output=True).stdout)
 
 
+def saturate(target, payload, series_samples, seconds):
+    """Loads generation after generation, for so many seconds. Returns the sum of the reports and the last one."""
+    accepted, took, body_bytes, latencies = 0, 0.0, 0, []
+    while took < seconds:
+        report = load(target.url, payload, "--samples", payload["series"] * series_samples)
+        target.seal()
+        accepted += report["samples"]["accepted"]
+        took += report["samples"]["accepted"] / report["samples_per_second"]
+        body_bytes += report["body_bytes"]
+        latencies.append(report["latency_ms"])
+    median = {key: statistics.median(one[key] for one in latencies) for key in ("p50", "p99")}
+    return accepted, accepted / took, body_bytes, median
+
+
 def run(name, payload, options, sink):
+    payload = dict(payload)
+    series_samples = payload.pop(GENERATION, 8)
+    encrypted = payload.pop(TLS, False)
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        target = PROGRAMS[name](folder, sink)
+        tls = Certificate(pathlib.Path(folder) / "authority") if encrypted else None
+        if tls:
+            payload["ca"] = tls.authority
+        target = PROGRAMS[name](folder, sink, tls)
         accepted = load(target.url, payload, "--samples", payload["series"] * payload["samples-per-series"])["samples"]["accepted"]
         target.settle()
-        figures = {}
-        for phase, share in (("", None), ("50", 0.5), ("80", 0.8)):
-            pace = [] if share is None else ["--rate", int(figures["samples_per_second"] * share)]
-            before, disk = cpu_seconds(target.pid), target.disk()
-            report = load(target.url, payload, *pace, "--duration", f"{options.seconds}s")
-            target.settle()
-            done = report["samples"]["accepted"]
-            accepted += done
-            if share is None:
-                figures["samples_per_second"] = round(report["samples_per_second"])
-                figures["cpu_ns_per_sample"] = round((cpu_seconds(target.pid) - before) / done * 1e9)
-                figures["disk_bytes_per_sample"] = round((target.disk() - disk) / done, 1)
-                figures["wire_bytes_per_sample"] = round(report["body_bytes"] / done, 1)
-                figures["closed_p50_ms"], figures["closed_p99_ms"] = report["latency_ms"]["p50"], report["latency_ms"]["p99"]
-            else:
-                figures[f"p50_ms_at_{phase}"], figures[f"p99_ms_at_{phase}"] = report["latency_ms"]["p50"], report["latency_ms"]["p99"]
+        before, disk = cpu_seconds(target.pid), target.disk()
+        done, pace, body_bytes, latency = saturate(target, payload, max(series_samples, payload["samples-per-series"]), options.seconds)
+        target.settle()
+        accepted += done
+        figures = {
+            "samples_per_second": round(pace),
+            "cpu_ns_per_sample": round((cpu_seconds(target.pid) - before) / done * 1e9),
+            "disk_bytes_per_sample": round((target.disk() - disk) / done, 1),
+            "wire_bytes_per_sample": round(body_bytes / done, 1),
+            "closed_p50_ms": latency["p50"], "closed_p99_ms": latency["p99"],
+        }
+        for share in (50, 80):
+            report = load(target.url, payload, "--rate", int(pace * share / 100), "--duration", f"{options.seconds}s")
+            accepted += report["samples"]["accepted"]
+            figures[f"p50_ms_at_{share}"], figures[f"p99_ms_at_{share}"] = report["latency_ms"]["p50"], report["latency_ms"]["p99"]
+        target.settle()
         figures["peak_rss_mib"] = round(peak_rss(target.pid) / (1 << 20))
         target.end(accepted)
         return figures
@@ -183,6 +238,12 @@ def compare(payload_name, options, sink):
     return {"payload": payload, "median": table, "rounds": rounds}
 
 
+def compiler():
+    cache = (ROOT / "build/release/CMakeCache.txt").read_text()
+    path = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.M).group(1)
+    return subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -206,7 +267,8 @@ def main():
     version = subprocess.run([BINARY, "version"], capture_output=True, text=True, check=True).stdout.strip()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     pathlib.Path(options.out).write_text(json.dumps({
-        "date": datetime.date.today().isoformat(), "machine": machine(), "version": version, "commit": commit,
+        "date": datetime.date.today().isoformat(), "machine": machine(), "file_system": file_system(options.dir or tempfile.gettempdir()),
+        "compiler": compiler(), "version": version, "commit": commit,
         "seconds": options.seconds, "results": results}, indent=1) + "\n")
 
 

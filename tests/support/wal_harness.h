@@ -199,7 +199,8 @@ class WalHarness final : public wal::ReplayHandler {
   ValueCounts StoredValues() const {
     ValueCounts counts;
     for (const wal::TableBacklog& table : store_->Backlog()) {
-      for (const wal::SegmentInfo& segment : table.segments) CountValues(segment.file_name, counts);
+      for (const wal::SegmentPointer& segment : table.segments)
+        CountValues(segment->file_name, counts);
     }
     return counts;
   }
@@ -209,10 +210,10 @@ class WalHarness final : public wal::ReplayHandler {
     ValueCounts counts;
     std::vector<wal::SegmentLease> leases;
     for (const wal::TableBacklog& table : store_->Backlog()) {
-      for (const wal::SegmentInfo& segment : table.segments) {
-        auto lease = store_->Take(segment.file_name);
+      for (const wal::SegmentPointer& segment : table.segments) {
+        auto lease = store_->Take(segment->file_name);
         if (!lease.ok()) continue;
-        CountValues(segment.file_name, counts);
+        CountValues(segment->file_name, counts);
         leases.push_back(std::move(*lease));
       }
     }

@@ -9,15 +9,15 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-wal::SegmentInfo Segment(uint64_t id, uint64_t row_bytes, std::chrono::seconds known_for,
-                         MonotonicTime now) {
+wal::SegmentPointer Segment(uint64_t id, uint64_t row_bytes, std::chrono::seconds known_for,
+                            MonotonicTime now) {
   wal::SegmentInfo info;
   info.name = {"Metrics", "Cpu", "2cawzsrvl4mw4", id};
   info.file_name = *FormatSegmentName(info.name);
   info.rows = row_bytes / 100;
   info.row_bytes = row_bytes;
   info.known_since = now - known_for;
-  return info;
+  return std::make_shared<wal::SegmentInfo>(std::move(info));
 }
 
 const MonotonicTime kNow = MonotonicTime(std::chrono::hours(1));
@@ -37,10 +37,16 @@ wal::TableBacklog Backlog(const std::vector<std::pair<uint64_t, int>>& megabytes
   wal::TableBacklog backlog;
   uint64_t id = 1;
   for (const auto& [megabytes, age] : megabytes_and_seconds) {
-    backlog.segments.push_back(std::make_shared<wal::SegmentInfo>(
-        Segment(id++, megabytes * 1'000'000, seconds(age), kNow)));
+    backlog.segments.push_back(Segment(id++, megabytes * 1'000'000, seconds(age), kNow));
   }
   return backlog;
+}
+
+// A segment of the backlog, to be changed.
+wal::SegmentInfo& Change(wal::TableBacklog& backlog, size_t i) {
+  auto changed = std::make_shared<wal::SegmentInfo>(*backlog.segments[i]);
+  backlog.segments[i] = changed;
+  return *changed;
 }
 
 TEST_CASE("policy: less than min_bytes and young waits") {
@@ -59,7 +65,7 @@ TEST_CASE("policy: exactly min_bytes goes, one byte less waits") {
   CHECK(plan[0].outcome == Outcome::kUpload);
   CHECK(plan[0].reason == wal::BatchReason::kSize);
   CHECK(plan[0].row_bytes == 100'000'000);
-  backlog.segments[1].row_bytes -= 1;
+  Change(backlog, 1).row_bytes -= 1;
   plan = Plan(backlog, Options());
   CHECK(plan[0].outcome == Outcome::kWait);
 }
@@ -71,7 +77,7 @@ TEST_CASE("policy: the oldest segment's age takes all that waits, and not a mill
   CHECK(plan[0].outcome == Outcome::kUpload);
   CHECK(plan[0].reason == wal::BatchReason::kAge);
   CHECK(plan[0].segments.size() == 2);
-  backlog.segments[0].known_since += std::chrono::milliseconds(1);
+  Change(backlog, 0).known_since += std::chrono::milliseconds(1);
   CHECK(Plan(backlog, Options())[0].outcome == Outcome::kWait);
 }
 
@@ -119,7 +125,7 @@ PlanOptions WithOwner() {
 
 std::vector<uint64_t> Ids(const PlannedBatch& batch) {
   std::vector<uint64_t> ids;
-  for (const auto& segment : batch.segments) ids.push_back(segment.name.id);
+  for (const auto& segment : batch.segments) ids.push_back(segment->name.id);
   return ids;
 }
 
@@ -139,8 +145,8 @@ TEST_CASE("policy: what is large enough is uploaded here, whoever owns the table
 
 TEST_CASE("policy: what is too old, too large or came from a peer does not move") {
   auto backlog = Backlog({{1, 180}, {1, 0}, {1, 0}, {1, 0}, {1, 400}});
-  backlog.segments[1].file_bytes = (64 << 20) + 1;
-  backlog.segments[2].stays = true;
+  Change(backlog, 1).file_bytes = (64 << 20) + 1;
+  Change(backlog, 2).stays = true;
   auto plan = Plan(backlog, WithOwner());
   REQUIRE(plan.size() == 2);
   CHECK(plan[0].outcome == Outcome::kTransfer);
@@ -157,7 +163,7 @@ TEST_CASE("policy: what is too old, too large or came from a peer does not move"
 
 TEST_CASE("policy: who drains gives what may move, and uploads the rest at once") {
   auto backlog = Backlog({{1, 0}, {1, 0}, {1, 0}});
-  backlog.segments[1].stays = true;
+  Change(backlog, 1).stays = true;
   PlanOptions options = WithOwner();
   options.flush = wal::BatchReason::kDrain;
   const auto plan = Plan(backlog, options);
@@ -182,8 +188,8 @@ TEST_CASE("policy: segments are in id order whatever order they come in") {
   std::swap(backlog.segments[0], backlog.segments[2]);
   const auto plan = Plan(backlog, Options());
   REQUIRE(plan.size() == 1);
-  CHECK(plan[0].segments[0].name.id == 1);
-  CHECK(plan[0].segments[2].name.id == 3);
+  CHECK(plan[0].segments[0]->name.id == 1);
+  CHECK(plan[0].segments[2]->name.id == 3);
 }
 
 TEST_CASE(
@@ -213,8 +219,8 @@ TEST_CASE(
       }
       uint64_t bytes = 0;
       for (const auto& segment : plan[b].segments) {
-        REQUIRE(segment.name.id == next_id++);
-        bytes += segment.row_bytes;
+        REQUIRE(segment->name.id == next_id++);
+        bytes += segment->row_bytes;
       }
       REQUIRE(bytes == plan[b].row_bytes);
     }

@@ -110,7 +110,7 @@ TEST_CASE("adx-mon: a segment is stored once, as it is and gzipped, also of many
   // The segment's head alone.
   CHECK(node.Post(name, bytes.substr(0, 8)) == 202);
   for (const auto& table : node.receiver.harness.store().Backlog()) {
-    for (const auto& segment : table.segments) CHECK(segment.stays);
+    for (const auto& segment : table.segments) CHECK(segment->stays);
   }
 }
 

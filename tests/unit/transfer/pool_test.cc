@@ -97,9 +97,9 @@ class PoolNode {
     std::vector<std::string> names;
     for (const auto& table : store->Backlog()) {
       for (const auto& info : table.segments) {
-        batch.leases.push_back(*store->Take(info.file_name));
-        batch.manifest.segments.push_back({info.file_name, info.rows, info.row_bytes});
-        names.push_back(info.file_name);
+        batch.leases.push_back(*store->Take(info->file_name));
+        batch.manifest.segments.push_back({info->file_name, info->rows, info->row_bytes});
+        names.push_back(info->file_name);
       }
     }
     batch.manifest.id = wal::BatchId(1, names);
@@ -117,7 +117,7 @@ class PoolNode {
     std::string text;
     for (const auto& table : store->Backlog()) {
       for (const auto& info : table.segments) {
-        text += std::to_string(info.name.id) + (info.stays ? "s " : " ");
+        text += std::to_string(info->name.id) + (info->stays ? "s " : " ");
       }
     }
     return text;

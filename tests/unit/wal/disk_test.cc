@@ -249,10 +249,10 @@ TEST_CASE("wal: between the watermarks a full disk stays full, below the low one
   // Down to between the watermarks: nothing changes, however often it is looked.
   const auto upload = [&](uint64_t down_to) {
     for (const TableBacklog& table : harness.store().Backlog()) {
-      for (const SegmentInfo& segment : table.segments) {
+      for (const SegmentPointer& segment : table.segments) {
         if (harness.account().used() <= down_to) return;
         std::vector<SegmentLease> leases;
-        leases.push_back(*harness.store().Take(segment.file_name));
+        leases.push_back(*harness.store().Take(segment->file_name));
         REQUIRE(harness.store().DeleteSegments(leases).ok());
       }
     }

@@ -39,8 +39,8 @@ PeerSegment Segment(uint64_t first, int64_t series = 5, const std::string& file 
 std::map<std::string, uint64_t> RowsByTable(const SegmentStore& store) {
   std::map<std::string, uint64_t> rows;
   for (const TableBacklog& table : store.Backlog()) {
-    for (const SegmentInfo& segment : table.segments) {
-      rows[table.key + (segment.stays ? " stays" : "")] += segment.rows;
+    for (const SegmentPointer& segment : table.segments) {
+      rows[table.key + (segment->stays ? " stays" : "")] += segment->rows;
     }
   }
   return rows;
@@ -169,8 +169,8 @@ TEST_CASE("wal: segments of peers become one segment of their table, with what t
   expected[901] = 1;
   CHECK(harness.StoredValues() == expected);
   const auto backlog = harness.store().Backlog();
-  CHECK(backlog[1].segments[0].min_timestamp == 1000);
-  CHECK(backlog[1].segments[0].max_timestamp == 2004);
+  CHECK(backlog[1].segments[0]->min_timestamp == 1000);
+  CHECK(backlog[1].segments[0]->max_timestamp == 2004);
   const auto rows = harness.store().rows().Snapshot();
   CHECK(rows.at("Other").from_peers == 10);
   CHECK(rows.at("Other").in() == rows.at("Other").out());
@@ -183,16 +183,16 @@ TEST_CASE("wal: segments of peers become one segment of their table, with what t
     harness.Close();
     REQUIRE(harness.Open().ok());
     CHECK(RowsByTable(harness.store()).at("Db_T0_2cawzsrvl4mw4 stays") == 22);
-    const SegmentInfo info = harness.store().Backlog()[0].segments[0];
+    const SegmentInfo info = *harness.store().Backlog()[0].segments[0];
     CHECK(info.created.value > 1'600'000'000'000);
     CHECK(info.created.value < 3'000'000'000'000);
   }
   SECTION("one that is kept here says so") {
-    auto lease = harness.store().Take(backlog[0].segments[0].file_name);
+    auto lease = harness.store().Take(backlog[0].segments[0]->file_name);
     REQUIRE(lease.ok());
     harness.store().KeepHere(*lease);
     lease->Release();
-    CHECK(harness.store().Backlog()[0].segments[0].stays);
+    CHECK(harness.store().Backlog()[0].segments[0]->stays);
   }
 }
 
@@ -216,7 +216,7 @@ TEST_CASE(
     REQUIRE(next.Flush().ok());
     CHECK(next.StoredValues() == Values(0, 30));
     for (const auto& table : next.store().Backlog()) {
-      for (const auto& segment : table.segments) CHECK(segment.stays);
+      for (const auto& segment : table.segments) CHECK(segment->stays);
     }
     const auto rows = next.store().rows().Snapshot().at("Db");
     CHECK(rows.recovered == 20);

@@ -57,13 +57,13 @@ TEST_CASE_METHOD(StoreFixture,
   CHECK(backlog[0].key == "Metrics_Cpu_2cawzsrvl4mw4");
   REQUIRE(backlog[0].segments.size() == 2);
   // By id, though "100" sorts before "20".
-  CHECK(backlog[0].segments[0].name.id == 0x20);
-  CHECK(backlog[0].segments[0].rows == 4);
-  CHECK(backlog[0].segments[0].row_bytes == 40);  // no summary: the length of the text
-  CHECK(backlog[0].segments[1].rows == 3);
-  CHECK(backlog[0].segments[1].row_bytes == 300);
-  CHECK(backlog[0].segments[1].min_timestamp == 5);
-  CHECK(backlog[0].segments[1].created.value == 1'793'491'200'000);
+  CHECK(backlog[0].segments[0]->name.id == 0x20);
+  CHECK(backlog[0].segments[0]->rows == 4);
+  CHECK(backlog[0].segments[0]->row_bytes == 40);  // no summary: the length of the text
+  CHECK(backlog[0].segments[1]->rows == 3);
+  CHECK(backlog[0].segments[1]->row_bytes == 300);
+  CHECK(backlog[0].segments[1]->min_timestamp == 5);
+  CHECK(backlog[0].segments[1]->created.value == 1'793'491'200'000);
   CHECK(store.Totals().segments == 2);
   CHECK(store.Totals().unreadable == 1);
   CHECK(store.Totals().rows == 7);
