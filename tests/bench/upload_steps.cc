@@ -1,0 +1,1 @@
+namespace forebay::bench { void AddUploadSteps() {} }
