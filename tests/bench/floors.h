@@ -26,7 +26,7 @@ inline std::vector<char> ResidentBuffer(size_t bytes) { return std::vector<char>
 
 // Where the parts of a series of a request stand.
 struct KnownSeries {
-  std::string_view identity;  // 1.0: the label fields; 2.0: the label refs
+  std::string_view identity;   // 1.0: the label fields; 2.0: the label refs
   std::vector<uint32_t> refs;  // 2.0
   uint32_t first_sample = 0;
   uint32_t samples = 0;
@@ -153,8 +153,7 @@ struct KnownSegment {
     auto reader = Must(wal::SegmentReader::OpenBytes(bytes, {.decode = false}));
     while (const auto block = Must(reader->Next())) {
       blocks.push_back(std::span<const char>(bytes).subspan(
-          block->offset + wal::kFrameHeaderBytes,
-          block->frame.size() - wal::kFrameHeaderBytes));
+          block->offset + wal::kFrameHeaderBytes, block->frame.size() - wal::kFrameHeaderBytes));
       rows += block->header.row_count;
       decoded_bytes += block->decoded_bytes;
     }

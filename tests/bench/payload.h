@@ -1,7 +1,7 @@
 // The requests that figures of cost are about: what `forebay load` sends, made by the same code.
 // Default: 100000 series of 200 tables, 10 labels, 2000 series a request, one sample each.
-// Place: for the steps of tests/bench, the instructions of tests/gate and tests/unit/steady. Memory:
-// about 320 B of protobuf a series, encoded once. Everything is a function of the options.
+// Place: for the steps of tests/bench, the instructions of tests/gate and tests/unit/steady.
+// Memory: about 320 B of protobuf a series, encoded once. Everything is a function of the options.
 #pragma once
 
 #include <algorithm>

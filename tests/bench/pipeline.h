@@ -126,16 +126,13 @@ class Pipeline {
     return generation->Take();
   }
   std::string segments_directory() const { return directory.path() + "/segments"; }
-  wal::Sealer NewSealer() {
-    return {fs, clock, series, tables, segments_directory()};
-  }
+  wal::Sealer NewSealer() { return {fs, clock, series, tables, segments_directory()}; }
 
   // A table's sealed segments as a batch.
   std::unique_ptr<upload::BatchReader> OpenBatch(const std::vector<wal::SegmentInfo>& segments) {
     std::vector<upload::BatchReader::Source> sources;
     for (const wal::SegmentInfo& segment : segments) {
-      sources.push_back(
-          {segment.file_name, io::JoinPath(segments_directory(), segment.file_name)});
+      sources.push_back({segment.file_name, io::JoinPath(segments_directory(), segment.file_name)});
     }
     return Must(upload::BatchReader::Open(fs, std::move(sources), true, quarantine, damage));
   }

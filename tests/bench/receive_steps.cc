@@ -12,8 +12,8 @@ namespace {
 
 using loadgen::Protocol;
 
-constexpr size_t kGroup = 32;         // look-ups under way at once, as in the product
-constexpr uint64_t kKnown = 1;        // domains of keys
+constexpr size_t kGroup = 32;   // look-ups under way at once, as in the product
+constexpr uint64_t kKnown = 1;  // domains of keys
 constexpr uint64_t kUnknown = 2;
 
 // Requests of one shape and a pipeline that knows their series.
@@ -102,7 +102,8 @@ const std::shared_ptr<Received>& Received1Of4() {
   return received;
 }
 
-// The message as one unknown field, which is skipped at once: decoding such a body is decompression.
+// The message as one unknown field, which is skipped at once: decoding such a body is
+// decompression.
 std::string Wrapped(const std::string& message) {
   std::string wrapped = "\x7a";  // field 15, bytes
   for (uint64_t rest = message.size(); true; rest >>= 7) {

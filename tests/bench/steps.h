@@ -1,6 +1,6 @@
-// Steps of a sample's way, each with its floor: a loop over the same data that does only what cannot
-// be left out. All *_steps.cc are one program, whose main (steps_main.cc) runs both sides in turns
-// and prints one table.
+// Steps of a sample's way, each with its floor: a loop over the same data that does only what
+// cannot be left out. All *_steps.cc are one program, whose main (steps_main.cc) runs both sides in
+// turns and prints one table.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@ namespace forebay::bench {
 
 // One side of a step.
 struct Loop {
-  std::function<bool()> run;             // all of the data once; false: the result is wrong
-  std::function<void()> before = {};     // each run, not timed
+  std::function<bool()> run;          // all of the data once; false: the result is wrong
+  std::function<void()> before = {};  // each run, not timed
 };
 
 struct Step {

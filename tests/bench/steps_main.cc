@@ -23,7 +23,8 @@
 namespace forebay::bench {
 namespace {
 
-constexpr const char* kUsage = R"(usage: ./dev bench steps [--filter REGEX] [--repetitions N] [--seconds S] [--json FILE]
+constexpr const char* kUsage =
+    R"(usage: ./dev bench steps [--filter REGEX] [--repetitions N] [--seconds S] [--json FILE]
   --filter REGEX    only steps whose name matches
   --repetitions N   of each side, in random order; the median counts (default 5)
   --seconds S       least time of each repetition (default 0.1)
@@ -77,8 +78,8 @@ class Collector final : public benchmark::BenchmarkReporter {
                      run.error_message.c_str());
         failed_ = true;
       } else if (run.run_type == Run::RT_Iteration) {
-        times_[run.run_name.function_name].push_back(
-            run.cpu_accumulated_time * 1e9 / static_cast<double>(run.iterations));
+        times_[run.run_name.function_name].push_back(run.cpu_accumulated_time * 1e9 /
+                                                     static_cast<double>(run.iterations));
       }
     }
   }
@@ -125,8 +126,8 @@ double Rounded(double value) { return std::round(value * 100) / 100; }
 // Prints the table. Returns the same for the file.
 nlohmann::ordered_json Table(const Collector& times) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  fmt::print("{:<46} {:>8} {:>8} {:>6} {:>7}  {}\n", "step (CPU ns)", "ns", "floor", "ratio", "MB/s",
-             "floor is");
+  fmt::print("{:<56} {:>8} {:>8} {:>6} {:>7}  {}\n", "step (CPU ns)", "ns", "floor", "ratio",
+             "MB/s", "floor is");
   for (const auto& registered : Steps()) {
     const StepNames& names = registered->names;
     const auto product = times.Median(names.name);
@@ -137,7 +138,7 @@ nlohmann::ordered_json Table(const Collector& times) {
     const double floor_ns = *floor / static_cast<double>(step.items);
     const double rate = static_cast<double>(step.bytes) / *product * 1e3;
     const std::string title = fmt::format("{}, a {}", names.name, names.unit);
-    fmt::print("{:<46} {:>8.1f} {:>8.1f} {:>6.2f} {:>7}  {}\n", title, ns, floor_ns, ns / floor_ns,
+    fmt::print("{:<56} {:>8.1f} {:>8.1f} {:>6.2f} {:>7}  {}\n", title, ns, floor_ns, ns / floor_ns,
                step.bytes == 0 ? "" : fmt::format("{:.0f}", rate), names.floor);
     nlohmann::ordered_json row = {{"step", names.name},
                                   {"unit", names.unit},
@@ -186,8 +187,7 @@ std::optional<Arguments> Parse(int argc, char** argv) {
 int Main(int argc, char** argv) {
   const auto arguments = Parse(argc, argv);
   if (!arguments) return argc == 2 && std::string(argv[1]) == "--help" ? 0 : 2;
-  std::vector<std::string> options = {argv[0],
-                                      "--benchmark_filter=" + arguments->filter,
+  std::vector<std::string> options = {argv[0], "--benchmark_filter=" + arguments->filter,
                                       "--benchmark_repetitions=" + arguments->repetitions,
                                       "--benchmark_min_time=" + arguments->seconds,
                                       "--benchmark_enable_random_interleaving=true"};
@@ -204,9 +204,9 @@ int Main(int argc, char** argv) {
     Registered& step = *registered;
     for (const bool floor : {false, true}) {
       const std::string name = floor ? FloorName(step.names.name) : step.names.name;
-      benchmark::RegisterBenchmark(
-          name.c_str(), [&step, floor](benchmark::State& state) { RunSide(state, step, floor); })
-          ->Unit(benchmark::kMillisecond);
+      benchmark::RegisterBenchmark(name.c_str(), [&step, floor](benchmark::State& state) {
+        RunSide(state, step, floor);
+      })->Unit(benchmark::kMillisecond);
     }
   }
   Collector times(arguments->google);
@@ -219,11 +219,11 @@ int Main(int argc, char** argv) {
   }
   if (arguments->json.empty()) return 0;
   std::ofstream file(arguments->json);
-  file << nlohmann::ordered_json({{"what",
-                                   "CPU time of single steps, median of " + arguments->repetitions +
-                                       "; floor: only what cannot be left out"},
-                                  {"machine", Machine()},
-                                  {"steps", table}})
+  file << nlohmann::ordered_json(
+              {{"what", "CPU time of single steps, median of " + arguments->repetitions +
+                            "; floor: only what cannot be left out"},
+               {"machine", Machine()},
+               {"steps", table}})
               .dump(2)
        << '\n';
   file.close();
