@@ -121,7 +121,11 @@ class Generation {
   std::optional<std::vector<SegmentInfo>> sealed;  // durable, while its journal is being removed
 
  private:
+  // So many chunks begin without taking memory for their list: 4 million samples, 2 KiB.
+  static constexpr size_t kReservedChunks = 256;
+
   struct alignas(64) Shard {
+    Shard() { chunks.reserve(kReservedChunks); }
     Mutex mutex;
     std::vector<std::unique_ptr<SampleChunk>> chunks GUARDED_BY(mutex);
     std::unordered_map<table::TableId, TextColumn> texts GUARDED_BY(mutex);
