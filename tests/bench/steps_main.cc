@@ -1,5 +1,5 @@
 // Runs the steps by Google Benchmark, product and floor in turns, and prints a table of CPU time:
-//   step | ns per item | floor | ratio | MB/s
+//   step | per | CPU ns | floor | ratio | MB/s | what the floor is
 // A step whose result is wrong is an error of the program. What it is told: --help.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
@@ -126,8 +126,8 @@ double Rounded(double value) { return std::round(value * 100) / 100; }
 // Prints the table. Returns the same for the file.
 nlohmann::ordered_json Table(const Collector& times) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  fmt::print("{:<56} {:>8} {:>8} {:>6} {:>7}  {}\n", "step (CPU ns)", "ns", "floor", "ratio",
-             "MB/s", "floor is");
+  constexpr const char* kLine = "{:<52} {:<6} {:>8} {:>8} {:>6} {:>6}  {}\n";
+  fmt::print(kLine, "step", "per", "CPU ns", "floor", "ratio", "MB/s", "the floor is");
   for (const auto& registered : Steps()) {
     const StepNames& names = registered->names;
     const auto product = times.Median(names.name);
@@ -137,8 +137,8 @@ nlohmann::ordered_json Table(const Collector& times) {
     const double ns = *product / static_cast<double>(step.items);
     const double floor_ns = *floor / static_cast<double>(step.items);
     const double rate = static_cast<double>(step.bytes) / *product * 1e3;
-    const std::string title = fmt::format("{}, a {}", names.name, names.unit);
-    fmt::print("{:<56} {:>8.1f} {:>8.1f} {:>6.2f} {:>7}  {}\n", title, ns, floor_ns, ns / floor_ns,
+    fmt::print(kLine, names.name, names.unit, fmt::format("{:.1f}", ns),
+               fmt::format("{:.1f}", floor_ns), fmt::format("{:.2f}", ns / floor_ns),
                step.bytes == 0 ? "" : fmt::format("{:.0f}", rate), names.floor);
     nlohmann::ordered_json row = {{"step", names.name},
                                   {"unit", names.unit},

@@ -116,7 +116,7 @@ def compare(old, new):
             failures.append(f"{what}, more than {TOLERANCE_PERCENT:.0f} %")
         elif percent < -TOLERANCE_PERCENT:
             hints.append(f"{what}; keep that by {UPDATE}")
-        rows.append(f"{phase:<12} {after['per']:<8} {before['instructions']:>12.2f} {after['instructions']:>12.2f} {percent:>+7.1f} %")
+        rows.append(f"{phase:<14} {after['per']:<8} {before['instructions']:>12.2f} {after['instructions']:>12.2f} {percent:>+7.1f} %")
     return rows, failures, hints
 
 
@@ -146,19 +146,19 @@ def main():
     except FileNotFoundError:
         committed = {"compiler": "", "phases": {}}
     rows, failures, hints = compare(committed["phases"], new)
-    print(f"{'phase':<12} {'per':<8} {'committed':>12} {'now':>12} {'':>9}")
+    print(f"{'phase':<14} {'per':<8} {'committed':>12} {'now':>12} {'':>9}")
     print("\n".join(rows))
     if options.update:
         with open(COMMITTED, "w", encoding="utf-8") as file:
             json.dump({"what": f"instructions of the release build, counted by callgrind; written by {UPDATE}",
-                       "compiler": compiler(), "phases": new}, file, indent=2)
+                       "compiler": compiler(), "phases": dict(sorted(new.items()))}, file, indent=2)
             file.write("\n")
         print(f"written to {os.path.relpath(COMMITTED)}")
         return 0
     for hint in hints:
         print(f"cheaper: {hint}")
     for failure in failures:
-        print(f"DEARER: {failure}", file=sys.stderr)
+        print(f"FAILED: {failure}", file=sys.stderr)
     if not failures:
         return 0
     if committed["compiler"] != compiler():
