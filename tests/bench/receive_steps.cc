@@ -1,11 +1,15 @@
-// From the body of a request to staged columns, of series that are known: snappy, the walk with
-// look-up, both; and the look-up alone, and a series' first time. Payload: payload.h.
+// From the body of a request to staged columns, of series that are known: snappy, parsing, parsing
+// with look-up, all of it; the look-up alone, and a series' first time. Payload: payload.h.
+#include <benchmark/benchmark.h>
+
 #include <cstring>
 #include <memory>
 
 #include "bench/floors.h"
 #include "bench/pipeline.h"
 #include "bench/steps.h"
+#include "receive/remote_write_1.h"
+#include "receive/remote_write_2.h"
 
 namespace forebay::bench {
 namespace {
@@ -146,6 +150,68 @@ bool StageAllFlat(Received& received) {
     if (!received.StageFlat(request, samples)) return false;
   }
   return samples == received.payload.samples();
+}
+
+// Message to views and samples: what comes before a series is looked for.
+Step Parse(const std::shared_ptr<Received>& received) {
+  struct State {
+    receive::StagedWrite staged;
+    receive::Column<uint32_t> refs;
+    std::vector<receive::SideItem> side_items;
+    ByteBuffer joined;
+  };
+  const auto state = std::make_shared<State>();
+  const bool version_2 = received->payload.kind() == wal::RecordKind::kRemoteWrite2;
+  const auto read = [received, state, version_2](const std::string& message) {
+    using namespace receive;  // NOLINT
+    state->staged.Clear();
+    SampleStager stager(state->staged, {}, SIZE_MAX);
+    const uint32_t field =
+        version_2 ? remote_write_2::kTimeSeriesField : remote_write_1::kTimeSeriesField;
+    WireReader reader(message);
+    while (reader.Next()) {
+      if (reader.field() != field) {
+        reader.Skip();
+        continue;
+      }
+      state->refs.clear();
+      PendingSeries series;
+      const std::string_view bytes = reader.BytesField();
+      const bool ok = version_2 ? remote_write_2::ReadSeries(bytes, series, state->refs,
+                                                             state->side_items, stager, SIZE_MAX)
+                                : remote_write_1::ReadSeries(bytes, series, state->side_items,
+                                                             stager, state->joined);
+      if (!ok) return false;
+      benchmark::DoNotOptimize(series);
+    }
+    return !reader.failed();
+  };
+  Step step;
+  step.items = received->payload.samples();
+  step.bytes = TotalBytes(received->messages);
+  step.product.run = [received, state, read] {
+    uint64_t samples = 0;
+    for (const std::string& message : received->messages) {
+      if (!read(message)) return false;
+      samples += state->staged.timestamps.size();
+    }
+    return samples == received->payload.samples() && state->side_items.empty();
+  };
+  step.floor.run = [received] {
+    FlatColumns& columns = received->columns;
+    size_t samples = 0;
+    for (size_t i = 0; i < received->messages.size(); ++i) {
+      const std::string& message = received->messages[i];
+      std::memcpy(received->out.data(), message.data(), message.size());
+      const KnownRequest& known = received->known[i];
+      for (size_t sample = 0; sample < known.values.size(); ++sample, ++samples) {
+        columns.timestamps[samples] = known.timestamps[sample];
+        columns.values[samples] = known.values[sample];
+      }
+    }
+    return samples == received->payload.samples();
+  };
+  return step;
 }
 
 Step ParseAndStage(const std::shared_ptr<Received>& received) {
@@ -292,14 +358,19 @@ void AddReceiveSteps() {
   const std::string stage = "labels hashed, one look-up, columns stored";
   AddStep({"snappy, 1.0", "sample", "snappy alone"}, [] { return Snappy(Received1()); });
   AddStep({"snappy, 2.0", "sample", "snappy alone"}, [] { return Snappy(Received2()); });
+  const std::string parse = "the message copied, columns stored";
+  AddStep({"parse, 1.0", "sample", parse}, [] { return Parse(Received1()); });
+  AddStep({"parse, 2.0", "sample", parse}, [] { return Parse(Received2()); });
   AddStep({"parse, look up, stage, 1.0", "sample", stage},
           [] { return ParseAndStage(Received1()); });
   AddStep({"parse, look up, stage, 2.0", "sample", stage},
           [] { return ParseAndStage(Received2()); });
   AddStep({"parse, look up, stage, 1.0, 4 per series", "sample", stage},
           [] { return ParseAndStage(Received1Of4()); });
-  AddStep({"decode a body, 1.0", "sample", "both above"}, [] { return DecodeAll(Received1()); });
-  AddStep({"decode a body, 2.0", "sample", "both above"}, [] { return DecodeAll(Received2()); });
+  AddStep({"snappy, parse, look up, stage, 1.0", "sample", "snappy alone; " + stage},
+          [] { return DecodeAll(Received1()); });
+  AddStep({"snappy, parse, look up, stage, 2.0", "sample", "snappy alone; " + stage},
+          [] { return DecodeAll(Received2()); });
   AddStep({"series look-up, hit", "series", "labels hashed, one cache miss"},
           [] { return Lookup(true); });
   AddStep({"series look-up, miss", "series", "labels hashed, one cache miss"},

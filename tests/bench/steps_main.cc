@@ -146,7 +146,7 @@ nlohmann::ordered_json Table(const Collector& times) {
                                   {"floor_ns", Rounded(floor_ns)},
                                   {"ratio", Rounded(ns / floor_ns)},
                                   {"floor", names.floor}};
-    if (step.bytes != 0) row["mb_per_second"] = std::round(rate);
+    if (step.bytes != 0) row["mb_per_second"] = std::lround(rate);
     rows.push_back(std::move(row));
   }
   return rows;
