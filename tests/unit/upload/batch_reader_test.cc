@@ -61,6 +61,7 @@ TEST_CASE_METHOD(ReaderFixture,
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
     return (state >> 33) % below;
   };
+  uint64_t same_series = 0;
   for (int round = 0; round < 25; ++round) {
     std::vector<std::string> names;
     std::vector<Row> expected;
@@ -89,6 +90,7 @@ TEST_CASE_METHOD(ReaderFixture,
     });
     auto reader = Open(names);
     size_t at = 0;
+    std::pair<int64_t, std::string> last;
     while (true) {
       const auto kind = reader->Next();
       REQUIRE(kind.ok());
@@ -97,6 +99,10 @@ TEST_CASE_METHOD(ReaderFixture,
       const SeriesRun& run = reader->series();
       REQUIRE(run.labels.size() == 1);
       REQUIRE(run.timestamps.size() == run.values.size());
+      const std::pair<int64_t, std::string> series(run.series_id, run.labels[0].value);
+      if (run.same_series) REQUIRE(series == last);
+      same_series += run.same_series ? 1 : 0;
+      last = series;
       for (size_t i = 0; i < run.timestamps.size(); ++i, ++at) {
         REQUIRE(at < expected.size());
         const Row row{run.series_id, expected[at].segment, std::string(run.labels[0].value),
@@ -108,6 +114,7 @@ TEST_CASE_METHOD(ReaderFixture,
     REQUIRE(reader->stats().rows == expected.size());
     REQUIRE(reader->stats().damaged_ranges == 0);
   }
+  CHECK(same_series > 1000);
 }
 
 TEST_CASE_METHOD(ReaderFixture, "batch reader: text comes after all series, without header lines") {

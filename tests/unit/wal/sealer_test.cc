@@ -78,7 +78,21 @@ class SealerFixture {
     contents_ = generation_->Take();
   }
 
-  Result<std::vector<SegmentInfo>> Seal() { return sealer_.Seal(kId, 1, contents_); }
+  Result<std::vector<SegmentInfo>> Seal(uint64_t sequence = 1) {
+    return sealer_.Seal(kId, sequence, contents_);
+  }
+
+  // A new generation, in place of the one that was sealed.
+  void Reopen() {
+    generation_ = std::make_shared<Generation>(Generation::Identity{}, 1, pool_, [] {});
+  }
+
+  // Frees the refs of series that no generation from `sequence` on had; the next series get them.
+  uint64_t Evict(uint64_t sequence) {
+    const uint64_t evicted = series_.EvictIdle(sequence);
+    series_.ReleaseUpTo(sequence);
+    return evicted;
+  }
 
   // The rows of all series in the order in which they are stored.
   std::vector<SeriesRows> Read(const std::vector<SegmentInfo>& segments) {
@@ -197,6 +211,42 @@ TEST_CASE("sealer: a segment per table, series by SeriesId, samples in order of 
     }
     REQUIRE(found[key].timestamps == rows.timestamps);
     REQUIRE(found[key].values == rows.values);
+  }
+}
+
+TEST_CASE(
+    "sealer: seal after seal, whatever series come, go and come back, the order is the same") {
+  SealerFixture fixture;
+  std::mt19937 random(9);
+  for (uint64_t sequence = 1; sequence <= 60; ++sequence) {
+    std::map<std::tuple<std::string, int64_t, std::string>, SeriesRows> expected;
+    const uint64_t share = random() % 3;  // few, many or all of the series
+    for (uint32_t i = 0; i < 60; ++i) {
+      if (random() % 3 > share) continue;
+      // New tables on the way, whose series take the refs of those that went.
+      const std::string table = "T" + std::to_string(random() % 3 + sequence / 20);
+      const auto number = static_cast<uint32_t>(random() % 30);
+      const std::string name = "s" + std::to_string(number);
+      const int64_t id = number / 2 * 1'000'003 - 9'000'000;
+      fixture.Append(fixture.Series(table, id, name), i, sequence * 1000 + i);
+      SeriesRows& rows = expected[{table, id, name}];
+      rows = {table, id, name, std::move(rows.timestamps), std::move(rows.values)};
+      rows.timestamps.push_back(i);
+      rows.values.push_back(sequence * 1000 + i);
+    }
+    fixture.Close();
+    const auto segments = fixture.Seal(sequence);
+    REQUIRE(segments.ok());
+    const std::vector<SeriesRows> all = fixture.Read(*segments);
+    REQUIRE(all.size() == expected.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (i > 0 && all[i].table == all[i - 1].table) {
+        REQUIRE(all[i - 1].series_id <= all[i].series_id);
+      }
+      REQUIRE(expected[{all[i].table, all[i].series_id, all[i].name}] == all[i]);
+    }
+    if (sequence % 7 == 0) CHECK(fixture.Evict(sequence) > 0);
+    fixture.Reopen();
   }
 }
 
