@@ -89,6 +89,10 @@ class Node:
             text = answer.read().decode()
         return float(re.search(rf"^{name} (\S+)$", text, re.M).group(1))
 
+    def status(self):
+        with urllib.request.urlopen(f"http://{self.admin}/api/v1/status", timeout=30) as answer:
+            return json.load(answer)
+
     def kill(self):
         self.process.kill()
         self.process.wait(60)

@@ -44,13 +44,19 @@ def measure(options):
         journal = node.metric("forebay_wal_journal_written_bytes_total")
         segments = node.metric("forebay_wal_sealed_bytes_total")
         total = accepted + sealed
-        begin = cpu_seconds(node.pid)
-        node.flush(upload=True)
-        upload = (cpu_seconds(node.pid) - begin) / total
+        begin, upload, output = cpu_seconds(node.pid), 0.0, 0
+        if options.upload:
+            node.flush(upload=True)
+            upload = (cpu_seconds(node.pid) - begin) / total
+        else:
+            rows = node.status()["segments"]["rows"]
         rss = peak_rss(node.pid)
-        output = tree_bytes(node.folder / "out")
-        node.stop()
-        rows = count_rows(node.folder / "out")
+        if options.upload:
+            node.stop()
+            output = tree_bytes(node.folder / "out")
+            rows = count_rows(node.folder / "out")
+        else:
+            node.kill()
         check_account(total, rows)
     to_segment_ns = to_segment / sealed * 1e9
     return {
@@ -60,7 +66,7 @@ def measure(options):
                     "connections": options.connections},
         "durability": options.durability,
         "samples": total,
-        "rows_in_files": rows,
+        "rows_in_files" if options.upload else "rows_in_segments": rows,
         "samples_per_second": round(sealed / elapsed),
         "ns_per_sample": {
             "receive_to_sealed_segment": round(to_segment_ns),
@@ -89,6 +95,7 @@ def parse(arguments=None):
     parser.add_argument("--protocol", default="1.0")
     parser.add_argument("--durability", default="sync")
     parser.add_argument("--dir", default=None, help="where the scratch folder goes")
+    parser.add_argument("--no-upload", dest="upload", action="store_false", help="rows are counted in the segments")
     parser.add_argument("--set", dest="settings", action="append", type=lambda text: text.split("=", 1), default=[],
                         help="path=value of the node's configuration")
     return parser.parse_args(arguments)

@@ -257,19 +257,20 @@ def main():
     for kind, known in (("programs", PROGRAMS), ("payload", PAYLOADS)):
         if unknown := set(getattr(options, kind)) - set(known):
             sys.exit(f"peers: no {kind} {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    version = subprocess.run([BINARY, "version"], capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    report = {"date": datetime.date.today().isoformat(), "machine": machine(), "compiler": compiler(), "version": version, "commit": commit,
+              "file_system": file_system(options.dir or tempfile.gettempdir()), "seconds": options.seconds, "results": {}}
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         sink = Server("throw-away", pathlib.Path(folder), "127.0.0.1", free_port())
         sink.run(THROW_AWAY.format(port=sink.port))
         try:
-            results = {name: compare(name, options, sink) for name in (PAYLOADS if options.matrix else options.payload)}
+            for name in PAYLOADS if options.matrix else options.payload:
+                report["results"][name] = compare(name, options, sink)
+                # After each: a matrix takes hours.
+                pathlib.Path(options.out).write_text(json.dumps(report, indent=1) + "\n")
         finally:
             sink.stop()
-    version = subprocess.run([BINARY, "version"], capture_output=True, text=True, check=True).stdout.strip()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    pathlib.Path(options.out).write_text(json.dumps({
-        "date": datetime.date.today().isoformat(), "machine": machine(), "file_system": file_system(options.dir or tempfile.gettempdir()),
-        "compiler": compiler(), "version": version, "commit": commit,
-        "seconds": options.seconds, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
