@@ -128,6 +128,8 @@ def main():
     parser.add_argument("--dir", default=None, help="folder that stays; otherwise a temporary one")
     options = parser.parse_args()
     # Processes that were started are ended by the blocks that started them.
+    # A shell starts what is in its background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
         folder = options.dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="forebay-demo-"))

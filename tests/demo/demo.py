@@ -123,6 +123,8 @@ def main():
         sys.exit("demo: no ClickHouse: ./dev setup unpacks it, on x86-64")
     Process.own_group = True  # at Ctrl-C the node has to deliver first
     # Ended as by Ctrl-C: whoever stops it with a signal gets no processes left behind.
+    # By both signals: a shell starts what is in its background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as stack:
