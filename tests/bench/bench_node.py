@@ -126,6 +126,12 @@ def file_system(folder):
     return best[1]
 
 
+def commit():
+    """Of this tree; empty where it is no clone."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def machine():
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                platform.machine())

@@ -30,7 +30,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support" / "python"))
 
 from authority import Authority  # noqa: E402
-from bench_node import BINARY, ROOT, Node, check_account, count_rows, cpu_seconds, file_system, machine, peak_rss, tree_bytes  # noqa: E402
+from bench_node import BINARY, ROOT, Node, check_account, commit, count_rows, cpu_seconds, file_system, machine, peak_rss, tree_bytes  # noqa: E402
 from forebay_harness import metric_sum, parse_metrics  # noqa: E402
 from nginx import Server  # noqa: E402
 from processes import Process, free_port, program, wait_for  # noqa: E402
@@ -258,8 +258,7 @@ def main():
         if unknown := set(getattr(options, kind)) - set(known):
             sys.exit(f"peers: no {kind} {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
     version = subprocess.run([BINARY, "version"], capture_output=True, text=True, check=True).stdout.strip()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    report = {"date": datetime.date.today().isoformat(), "machine": machine(), "compiler": compiler(), "version": version, "commit": commit,
+    report = {"date": datetime.date.today().isoformat(), "machine": machine(), "compiler": compiler(), "version": version, "commit": commit(),
               "file_system": file_system(options.dir or tempfile.gettempdir()), "seconds": options.seconds, "results": {}}
     with tempfile.TemporaryDirectory(dir=options.dir) as folder:
         sink = Server("throw-away", pathlib.Path(folder), "127.0.0.1", free_port())

@@ -13,7 +13,6 @@ import os
 import pathlib
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +20,7 @@ import time
 import urllib.request
 
 import node as one_node
-from bench_node import BINARY, ROOT, Node, cpu_seconds, file_system, load, machine, peak_rss
+from bench_node import BINARY, ROOT, Node, commit, cpu_seconds, file_system, load, machine, peak_rss
 
 MIB = 1 << 20
 
@@ -191,11 +190,6 @@ MEASURES = [
     (restart, {"first minute after a start, x": 2}),
     (backlog, {"start with 10 GB": 2}),
 ]
-
-
-def commit():
-    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def main():

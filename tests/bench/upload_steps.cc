@@ -75,13 +75,10 @@ const FlatRows& RowsOf(uint64_t samples_per_generation) {
 
 // Reads the files as little as can be, and copies times and values.
 bool ReadFlat(Sealed& sealed, const FlatRows& rows, FlatColumns& columns) {
-  uint64_t bytes = 0;
-  for (const auto& file : sealed.files) {
-    bytes += file->ReadFlat(sealed.file_buffer, sealed.decoded_buffer);
-  }
+  const bool read = sealed.ReadFlat();
   std::memcpy(columns.timestamps.data(), rows.timestamps.data(), sealed.rows * sizeof(int64_t));
   std::memcpy(columns.values.data(), rows.values.data(), sealed.rows * sizeof(uint64_t));
-  return bytes == sealed.decoded_bytes;
+  return read;
 }
 
 Step ReadBatches(uint64_t samples_per_generation) {
