@@ -13,6 +13,16 @@
 #include "wal/table_activity.h"
 
 namespace forebay::wal {
+namespace {
+
+// last: of the segment before, null at the first.
+bool IsOfSameTable(const SegmentName* last, const SegmentName& name) {
+  return last != nullptr && last->table == name.table && last->schema_hash == name.schema_hash &&
+         last->database == name.database;
+}
+
+}  // namespace
+
 SegmentLease::SegmentLease(SegmentLease&& other) noexcept
     : store_(std::exchange(other.store_, nullptr)),
       info_(std::move(other.info_)),
@@ -128,10 +138,7 @@ std::vector<TableBacklog> SegmentStore::Backlog() const {
     // Mostly the table of the one before. Names with and without a schema may interleave; see
     // below.
     const SegmentName& name = entry.info->name;
-    if (last == nullptr || last->table != name.table || last->schema_hash != name.schema_hash ||
-        last->database != name.database) {
-      tables.push_back({SegmentKey(name), {}});
-    }
+    if (!IsOfSameTable(last, name)) tables.push_back({SegmentKey(name), {}});
     last = &name;
     tables.back().segments.push_back(entry.info);
   }
@@ -270,8 +277,7 @@ std::vector<TableTotals> SegmentStore::Tables() const {
   const SegmentName* last = nullptr;
   for (const auto& [file_name, entry] : segments_) {
     const SegmentInfo& info = *entry.info;
-    if (last == nullptr || last->table != info.name.table ||
-        last->schema_hash != info.name.schema_hash || last->database != info.name.database) {
+    if (!IsOfSameTable(last, info.name)) {
       tables.push_back({SegmentKey(info.name), 0, 0, 0, 0, info.created});
     }
     last = &info.name;
