@@ -75,6 +75,8 @@ Status FileSink::Prepare(const TableTarget& target) {
   if (!target.schema) return OkStatus();
   const std::string path = io::JoinPath(directory, target.schema->hash_text() + ".schema.json");
   const std::string json = SchemaJson(target);
+  // Batches of one table are uploaded side by side, and the temporary name is the same for all.
+  const MutexLock lock(schema_files_);
   const auto present = io::ReadFile(fs_, path, kMaxSchemaFileBytes);
   if (present.ok() && *present == json) return OkStatus();
   const Status written = io::WriteFileDurably(fs_, path, json);

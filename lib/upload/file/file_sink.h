@@ -10,6 +10,7 @@
 
 #include <string>
 
+#include "base/mutex.h"
 #include "base/result.h"
 #include "config/config.h"
 #include "io/file_system.h"
@@ -42,6 +43,7 @@ class FileSink final : public Sink {
   const std::string root_;
   const int level_;
   io::FileSystem& fs_;
+  Mutex schema_files_;  // held while one is looked at and written
 };
 
 // {"database":...,"table":...,"schema_hash":...,"columns":[{"name":...,"type":...},...]} and LF.

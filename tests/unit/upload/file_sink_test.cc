@@ -1,7 +1,11 @@
 #include "upload/file/file_sink.h"
 
+#include <atomic>
+#include <barrier>
 #include <catch2/catch.hpp>
 #include <limits>
+#include <thread>
+#include <vector>
 
 #include "io/memory_file_system.h"
 #include "support/segments.h"
@@ -174,6 +178,24 @@ TEST_CASE_METHOD(
   }
   CHECK(failures >= 8);
   CHECK(successes >= 8);
+}
+
+TEST_CASE_METHOD(FileSinkFixture, "file sink: workers prepare one table at the same time") {
+  std::atomic<int> failed = 0;
+  std::barrier together(4);
+  std::vector<std::thread> workers;
+  for (int worker = 0; worker < 4; ++worker) {
+    workers.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        together.arrive_and_wait();
+        const TableTarget target{"Metrics", "T" + std::to_string(i), table::DefaultMetricsSchema()};
+        if (!sink.Prepare(target).ok()) ++failed;
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  CHECK(failed == 0);
+  CHECK(fs.List("out/Metrics/T499")->size() == 1);
 }
 
 TEST_CASE_METHOD(FileSinkFixture,
