@@ -52,6 +52,7 @@ struct Listen {
       "127.0.0.1:9090";  // host:port; host empty or 0.0.0.0 or [::] for all; port 0: any
   std::string admin = "127.0.0.1:9091";
   std::string transfer = "127.0.0.1:9092";  // only with cluster.discovery
+  std::string otlp_grpc;                    // OTLP over gRPC, usually port 4317; empty: not served
   Tls tls;                                  // of the ingest port
   Auth auth;                                // of the ingest port
   Tls admin_tls;                            // of the admin port
@@ -202,6 +203,41 @@ struct RemoteWrite {
   bool drop_nan = false;                      // leave out NaN and stale markers, counted
 };
 
+// Where log records go, and what of them becomes columns of their own.
+struct OtlpLogs {
+  std::string table = "OtelLogs";
+  std::string database;  // empty: that of the tenant
+  std::vector<std::string> table_attributes = {"adxmon_destination_table", "kusto.table"};
+  std::vector<std::string> database_attributes = {"adxmon_destination_database", "kusto.database"};
+  std::vector<LiftLabel> lift_attributes;  // of the record, else of its resource
+  std::string columns = "standard";        // standard full
+};
+
+// The same of spans.
+struct OtlpTraces {
+  std::string table = "OtelTraces";
+  std::string database;
+  std::vector<std::string> table_attributes = {"adxmon_destination_table", "kusto.table"};
+  std::vector<std::string> database_attributes = {"adxmon_destination_database", "kusto.database"};
+  std::vector<LiftLabel> lift_attributes;
+};
+
+struct OtlpMetrics {
+  std::string naming = "underscores_suffixes";  // underscores_suffixes underscores suffixes none
+  bool scope_labels = true;                     // otel_scope_name, otel_scope_version
+  bool target_info = true;                      // a series with the resource's attributes
+  std::vector<std::string> promote_resource_attributes;  // labels of every series
+  std::string temporality_label = "otel_temporality";    // of delta points; empty: none
+};
+
+// OpenTelemetry, over HTTP on the ingest port and over gRPC on its own.
+struct Otlp {
+  bool enabled = true;
+  OtlpLogs logs;
+  OtlpTraces traces;
+  OtlpMetrics metrics;
+};
+
 struct Limits {
   uint64_t series_max = 2'000'000;       // series known at once
   ByteCount series_bytes = GiB(1);       // memory of their labels
@@ -324,6 +360,7 @@ struct Config {
   Batch batch;
   Upload upload;
   RemoteWrite remote_write;
+  Otlp otlp;
   Idempotency idempotency;
   Limits limits;
   Tenants tenants;

@@ -20,6 +20,8 @@ constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
 constexpr std::string_view kOnStop[] = {"auto", "always", "never"};
+constexpr std::string_view kLogColumns[] = {"standard", "full"};
+constexpr std::string_view kNamings[] = {"underscores_suffixes", "underscores", "suffixes", "none"};
 constexpr std::string_view kDiscoveries[] = {"none", "static", "dns", "kubernetes"};
 constexpr std::string_view kAzureAuthKinds[] = {
     "auto", "none", "token", "client_secret", "managed_identity", "workload_identity"};
@@ -108,6 +110,10 @@ const Field kListenFields[] = {
     Key<&Listen::transfer>("transfer",
                            "Address `host:port` where peers hand over segments. Served only with "
                            "`cluster.discovery`."),
+    Key<&Listen::otlp_grpc>("otlp_grpc",
+                            "Address `host:port` of OTLP over gRPC, usually port 4317; TLS and "
+                            "credentials are those of the ingest port. Empty: not served. OTLP "
+                            "over HTTP is on the ingest port."),
     Key<&Listen::tls>("tls", "TLS of the ingest port.", {.schema = &kTls}),
     Key<&Listen::auth>("auth", "Who may write. Both files empty: everyone.", {.schema = &kAuth}),
     Key<&Listen::admin_tls>("admin_tls", "TLS of the admin port.", {.schema = &kTls}),
@@ -421,6 +427,68 @@ const Field kRemoteWriteFields[] = {
 };
 const StructSchema kRemoteWrite{kRemoteWriteFields};
 
+const Field kOtlpLogsFields[] = {
+    Key<&OtlpLogs::table>("table", "Table of log records that name none."),
+    Key<&OtlpLogs::database>("database",
+                             "Database of log records that name none. Empty: the tenant's, as for "
+                             "remote write."),
+    Key<&OtlpLogs::table_attributes>("table_attributes",
+                                     "Attributes of the record, else of its resource, that name "
+                                     "the table; the first of the list that is there counts."),
+    Key<&OtlpLogs::database_attributes>("database_attributes",
+                                        "The same for the database, which must be one of "
+                                        "`databases`."),
+    Key<&OtlpLogs::lift_attributes>("lift_attributes",
+                                    "Attributes of the record, else of its resource, that become "
+                                    "string columns. They leave the Attributes or Resource column.",
+                                    {.schema = &kLift}),
+    Key<&OtlpLogs::columns>("columns",
+                            "`standard`: the nine columns of adx-mon. `full`: also Scope, Flags, "
+                            "EventName and DroppedAttributesCount.",
+                            {.choices = kLogColumns}),
+};
+const StructSchema kOtlpLogs{kOtlpLogsFields};
+
+const Field kOtlpTracesFields[] = {
+    Key<&OtlpTraces::table>("table", "Table of spans that name none."),
+    Key<&OtlpTraces::database>("database", "As `otlp.logs.database`."),
+    Key<&OtlpTraces::table_attributes>("table_attributes", "As `otlp.logs.table_attributes`."),
+    Key<&OtlpTraces::database_attributes>("database_attributes",
+                                          "As `otlp.logs.database_attributes`."),
+    Key<&OtlpTraces::lift_attributes>("lift_attributes", "As `otlp.logs.lift_attributes`.",
+                                      {.schema = &kLift}),
+};
+const StructSchema kOtlpTraces{kOtlpTracesFields};
+
+const Field kOtlpMetricsFields[] = {
+    Key<&OtlpMetrics::naming>(
+        "naming",
+        "Names of metrics and labels: `underscores` turns what Prometheus' classic names do not "
+        "have into `_`, `suffixes` appends unit and `_total`, `underscores_suffixes` does both, "
+        "`none` leaves names as they are.",
+        {.choices = kNamings}),
+    Key<&OtlpMetrics::scope_labels>("scope_labels",
+                                    "Labels `otel_scope_name` and `otel_scope_version`."),
+    Key<&OtlpMetrics::target_info>("target_info",
+                                   "A series `target_info` for each resource, with those of its "
+                                   "attributes that are no labels of the others."),
+    Key<&OtlpMetrics::promote_resource_attributes>(
+        "promote_resource_attributes",
+        "Resource attributes that become labels of every series, beside `job` and `instance`."),
+    Key<&OtlpMetrics::temporality_label>("temporality_label",
+                                         "Label with the value `delta` on series of that "
+                                         "temporality, which are kept as sent. Empty: no label."),
+};
+const StructSchema kOtlpMetrics{kOtlpMetricsFields};
+
+const Field kOtlpFields[] = {
+    Key<&Otlp::enabled>("enabled", "Serve `/v1/metrics`, `/v1/logs` and `/v1/traces`."),
+    Key<&Otlp::logs>("logs", "Log records.", {.schema = &kOtlpLogs, .reloadable = true}),
+    Key<&Otlp::traces>("traces", "Spans.", {.schema = &kOtlpTraces, .reloadable = true}),
+    Key<&Otlp::metrics>("metrics", "Metrics.", {.schema = &kOtlpMetrics, .reloadable = true}),
+};
+const StructSchema kOtlp{kOtlpFields};
+
 const Field kIdempotencyFields[] = {
     Key<&Idempotency::window>("window",
                               "For so long a request that comes again is answered like the first "
@@ -663,6 +731,10 @@ const Field kRootFields[] = {
     Key<&Config::upload>("upload", "How batches are uploaded.", {.schema = &kUpload}),
     Key<&Config::remote_write>("remote_write", "Prometheus remote write.",
                                {.schema = &kRemoteWrite}),
+    Key<&Config::otlp>("otlp",
+                       "OpenTelemetry: metrics, logs and traces, over HTTP on the ingest port and "
+                       "over gRPC (`listen.otlp_grpc`).",
+                       {.schema = &kOtlp}),
     Key<&Config::idempotency>("idempotency", "Requests that come again are stored once.",
                               {.schema = &kIdempotency}),
     Key<&Config::limits>("limits", "Bounds of memory, names and waits.", {.schema = &kLimits}),

@@ -77,6 +77,8 @@ ReceiveMetrics::ReceiveMetrics(metrics::Registry& registry, wal::RowAccount* row
   histograms_ = MakeKind("histograms", "Native histograms");
   exemplars_ = MakeKind("exemplars", "Exemplars");
   metadata_ = MakeKind("metadata", "Metadata entries");
+  logs_ = MakeKind("logs", "Log records");
+  spans_ = MakeKind("spans", "Spans");
   metadata_unchanged_ = registry.AddCounter(
       "forebay_receive_unchanged_metadata_total",
       "Accepted metadata entries for which no row was written since they were stored before.");
@@ -162,13 +164,31 @@ void ReceiveMetrics::CountDuplicate(const wal::RequestOutcome& outcome,
   exemplars_.deduplicated->Increment(outcome.exemplars);
 }
 
+void ReceiveMetrics::CountDuplicateRecords(const Kind& kind, uint64_t records,
+                                           const std::string& database) {
+  if (rows_ != nullptr) {
+    rows_->Arrived(database, {.received = records, .deduplicated = records});
+  }
+  duplicate_requests_->Increment();
+  kind.received->Increment(records);
+  kind.deduplicated->Increment(records);
+}
+
+void ReceiveMetrics::CountDuplicateLogs(uint64_t records, const std::string& database) {
+  CountDuplicateRecords(logs_, records, database);
+}
+
+void ReceiveMetrics::CountDuplicateSpans(uint64_t records, const std::string& database) {
+  CountDuplicateRecords(spans_, records, database);
+}
+
 // What is stored belongs to the database it is stored in, everything else to the tenant's.
 void ReceiveMetrics::CountRows(const StagedWrite& staged, bool committed) {
   if (rows_ == nullptr) return;
   const auto& databases = staged.rules_used->databases();
   wal::ArrivedRows rest;
-  for (const ItemCounts* kind :
-       {&staged.samples, &staged.histograms, &staged.exemplars, &staged.metadata}) {
+  for (const ItemCounts* kind : {&staged.samples, &staged.histograms, &staged.exemplars,
+                                 &staged.metadata, &staged.logs, &staged.spans}) {
     rest.received += kind->received;
     rest.dropped += kind->dropped;
     rest.refused += kind->refused;
@@ -179,6 +199,10 @@ void ReceiveMetrics::CountRows(const StagedWrite& staged, bool committed) {
     uint64_t rows = staged.database_samples[i];
     for (size_t side = 0; side < kSideTables; ++side) {
       rows += staged.side_rows[i * kSideTables + side].rows();
+    }
+    for (size_t table = 0; table < staged.record_tables; ++table) {
+      const StagedRecords& records = staged.records[table];
+      if (records.database == i) rows += records.rows.rows();
     }
     if (rows == 0) continue;
     rest.received -= rows;
@@ -209,6 +233,8 @@ void ReceiveMetrics::CountWrite(const StagedWrite& staged, bool committed, Refus
   CountKind(histograms_, staged.histograms, committed);
   CountKind(exemplars_, staged.exemplars, committed);
   CountKind(metadata_, staged.metadata, committed);
+  CountKind(logs_, staged.logs, committed);
+  CountKind(spans_, staged.spans, committed);
   stale_markers_->Increment(staged.stale_markers);
   nans_->Increment(staged.nans);
   positive_infinities_->Increment(staged.positive_infinities);

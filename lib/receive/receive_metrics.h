@@ -45,6 +45,9 @@ class ReceiveMetrics {
   // Counts a request that was stored before: what was accepted of it then is received again.
   // database: of the request's tenant.
   void CountDuplicate(const wal::RequestOutcome& outcome, const std::string& database);
+  // The same for log records or spans.
+  void CountDuplicateLogs(uint64_t records, const std::string& database);
+  void CountDuplicateSpans(uint64_t records, const std::string& database);
   // Counts a request that could not be decoded: its rows are in no account.
   void CountUndecodable() { undecodable_requests_->Increment(); }
 
@@ -86,9 +89,12 @@ class ReceiveMetrics {
   Kind MakeKind(const std::string& name, const std::string& what);
   static void CountKind(const Kind& kind, const ItemCounts& counts, bool committed);
   void CountRows(const StagedWrite& staged, bool committed);
+  void CountDuplicateRecords(const Kind& kind, uint64_t records, const std::string& database);
   Kind histograms_;
   Kind exemplars_;
   Kind metadata_;
+  Kind logs_;
+  Kind spans_;
   metrics::Counter* metadata_unchanged_;
   metrics::Counter* stale_markers_;
   metrics::Counter* nans_;

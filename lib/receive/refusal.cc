@@ -51,6 +51,10 @@ std::string_view Name(RefusalReason reason) {
       return "bad_metadata";
     case RefusalReason::kSideRowsTooLarge:
       return "side_rows_too_large";
+    case RefusalReason::kBadId:
+      return "bad_id";
+    case RefusalReason::kBadPoint:
+      return "bad_point";
     case RefusalReason::kOverloaded:
       return "overloaded";
     case RefusalReason::kCommitFailed:
@@ -103,6 +107,10 @@ std::string_view HowToFix(RefusalReason reason) {
       return "send metadata as UTF-8";
     case RefusalReason::kSideRowsTooLarge:
       return "send fewer exemplars and histograms per request";
+    case RefusalReason::kBadId:
+      return "send trace ids of 16 bytes and span ids of 8, or none";
+    case RefusalReason::kBadPoint:
+      return "repair the data point at its source";
     case RefusalReason::kOverloaded:
     case RefusalReason::kCommitFailed:
       return "send the request again";

@@ -34,6 +34,8 @@ enum class RefusalReason : uint8_t {
   kBadExemplar,
   kBadMetadata,
   kSideRowsTooLarge,
+  kBadId,
+  kBadPoint,
   kOverloaded,
   kCommitFailed,
 };

@@ -13,6 +13,7 @@ Rules::Rules(const config::Config& config, uint64_t version, table::Relabeler re
     : version_(version),
       remote_write_(config.remote_write),
       limits_(config.limits),
+      otlp_(config.otlp),
       relabeler_(std::move(relabeler)),
       databases_(std::move(databases)) {
   no_relabelling_ = relabeler_.empty();

@@ -40,6 +40,7 @@ class Rules {
   uint64_t version() const { return version_; }
   const config::RemoteWrite& remote_write() const { return remote_write_; }
   const config::Limits& limits() const { return limits_; }
+  const config::Otlp& otlp() const { return otlp_; }
   const table::Relabeler& relabeler() const { return relabeler_; }
   const std::vector<DatabaseRules>& databases() const { return databases_; }
 
@@ -60,6 +61,7 @@ class Rules {
   const uint64_t version_;
   const config::RemoteWrite remote_write_;
   const config::Limits limits_;
+  const config::Otlp otlp_;
   const table::Relabeler relabeler_;
   const std::vector<DatabaseRules> databases_;
   DatabaseIndex default_database_ = 0;

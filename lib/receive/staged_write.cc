@@ -7,6 +7,7 @@ namespace {
 
 constexpr size_t kKeptSamples = 256U << 10;
 constexpr size_t kKeptText = 1U << 20;
+constexpr size_t kKeptRecordTables = 16;
 constexpr size_t kMaxRefusalText = 4096;
 
 std::string ListCounts(const RefusalCounts& counts) {
@@ -38,11 +39,22 @@ void StagedWrite::Clear() {
       staged.row_ends.Free();
     }
   }
+  for (StagedRecords& staged : records) {
+    staged.rows.text.clear();
+    staged.rows.row_ends.clear();
+    if (staged.rows.text.capacity() > kKeptText) {
+      staged.rows.text = ByteBuffer();
+      staged.rows.row_ends.Free();
+    }
+  }
+  if (records.size() > kKeptRecordTables) records.resize(kKeptRecordTables);
+  record_tables = 0;
+  refused_records.clear();
   refused.clear();
   if (refused.capacity() > kKeptSamples) refused.shrink_to_fit();
   rules_used.reset();
   series = 0;
-  samples = histograms = exemplars = metadata = {};
+  samples = histograms = exemplars = metadata = logs = spans = {};
   metadata_unchanged = samples_dropped_nan = 0;
   stale_markers = nans = positive_infinities = negative_infinities = 0;
   database_samples.clear();
@@ -55,7 +67,7 @@ void StagedWrite::Clear() {
 }
 
 bool StagedWrite::nothing_to_store() const {
-  if (refs.size() != 0) return false;
+  if (refs.size() != 0 || record_tables != 0) return false;
   for (const StagedRows& staged : side_rows) {
     if (staged.rows() != 0) return false;
   }
@@ -71,6 +83,9 @@ size_t StagedWrite::side_text_bytes() const {
 size_t StagedWrite::used_bytes() const {
   size_t bytes = timestamps.size() * kStagedSampleBytes + refused.size() * sizeof(uint32_t) +
                  metadata_keys.size() * sizeof(uint64_t);
+  for (size_t i = 0; i < record_tables; ++i) {
+    bytes += records[i].rows.text.size() + records[i].rows.rows() * sizeof(uint32_t);
+  }
   for (const StagedRows& staged : side_rows) {
     bytes += staged.text.size() + staged.rows() * sizeof(uint32_t);
   }
@@ -81,6 +96,9 @@ size_t StagedWrite::held_bytes() const {
   size_t bytes = timestamps.capacity() * kStagedSampleBytes +
                  refused.capacity() * sizeof(uint32_t) +
                  metadata_keys.capacity() * sizeof(uint64_t);
+  for (const StagedRecords& staged : records) {
+    bytes += staged.rows.text.capacity() + staged.rows.row_ends.capacity() * sizeof(uint32_t);
+  }
   for (const StagedRows& staged : side_rows) {
     bytes += staged.text.capacity() + staged.row_ends.capacity() * sizeof(uint32_t);
   }
@@ -90,6 +108,11 @@ size_t StagedWrite::held_bytes() const {
 void StagedWrite::AppendTo(wal::GenerationLease& lease, uint32_t shard) const {
   if (refs.size() != 0) lease.Append(shard, sample_columns());
   for (const StagedRows& staged : side_rows) {
+    if (staged.rows() == 0) continue;
+    lease.AppendText(shard, {staged.table, staged.text.view(), staged.row_ends.span()});
+  }
+  for (size_t i = 0; i < record_tables; ++i) {
+    const StagedRows& staged = records[i].rows;
     if (staged.rows() == 0) continue;
     lease.AppendText(shard, {staged.table, staged.text.view(), staged.row_ends.span()});
   }

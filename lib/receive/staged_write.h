@@ -78,6 +78,12 @@ struct StagedRows {
   size_t rows() const { return row_ends.size(); }
 };
 
+// Log records or spans of one table. Which tables there are, senders say.
+struct StagedRecords {
+  DatabaseIndex database = 0;
+  StagedRows rows;
+};
+
 // Items of one kind. received = stored + dropped + refused.
 struct ItemCounts {
   uint64_t received = 0;
@@ -113,16 +119,21 @@ struct StagedWrite {
   std::shared_ptr<const Rules> rules_used;  // that the request was decoded with
   DatabaseIndex routed_database = 0;        // of the tenant, where nothing else decides
   Column<table::SeriesRef> refs;
-  Column<int64_t> timestamps;         // Unix ms
-  Column<uint64_t> values;            // IEEE 754 bits as sent
-  std::vector<StagedRows> side_rows;  // per database and side table
-  std::vector<uint32_t> refused;      // indexes of refused series in the request, ascending
+  Column<int64_t> timestamps;          // Unix ms
+  Column<uint64_t> values;             // IEEE 754 bits as sent
+  std::vector<StagedRows> side_rows;   // per database and side table
+  std::vector<StagedRecords> records;  // the first `record_tables` are in use
+  size_t record_tables = 0;
+  std::vector<uint32_t> refused;          // indexes of refused series in the request, ascending
+  std::vector<uint32_t> refused_records;  // the same of log records and spans
 
   uint64_t series = 0;
   ItemCounts samples;
   ItemCounts histograms;
   ItemCounts exemplars;
   ItemCounts metadata;
+  ItemCounts logs;
+  ItemCounts spans;
   uint64_t metadata_unchanged = 0;   // of metadata.stored: known already, no row made
   uint64_t samples_dropped_nan = 0;  // of samples.dropped
   uint64_t stale_markers = 0;

@@ -113,7 +113,9 @@ Status Node::OpenStorage() {
   FOREBAY_ASSIGN_OR_RETURN(
       receive_state_,
       receive::RemoteWriteState::Create(config, *series_, *tables_, registry_, &store_->rows()));
-  replay_ = std::make_unique<receive::RemoteWriteReplay>(*receive_state_);
+  FOREBAY_RETURN_IF_ERROR(otlp::CheckRecordRules(config.otlp));
+  remote_write_replay_ = std::make_unique<receive::RemoteWriteReplay>(*receive_state_);
+  replay_ = std::make_unique<otlp::OtlpReplay>(*receive_state_, *remote_write_replay_);
   wal::WalOptions options;
   options.storage = config.storage;
   options.generation = config.generation;
@@ -223,6 +225,23 @@ Status Node::OpenServers() {
     ingest_->Route("POST", path, remote_write_.get());
   }
   ingest_->Route("POST", "/transfer", adxmon_.get());
+  return OpenOtlp();
+}
+
+Status Node::OpenOtlp() {
+  const config::Config& config = options_.config;
+  if (!config.otlp.enabled) return {};
+  otlp_metrics_ = std::make_unique<otlp::OtlpMetrics>(registry_);
+  otlp::Ingest::Options options;
+  options.in_flight_bodies = config.limits.in_flight_bodies;
+  options.ledger = ledger_.get();
+  otlp_ingest_ =
+      std::make_unique<otlp::Ingest>(options, *receive_state_, *wal_, clock_, *otlp_metrics_);
+  otlp_http_ = std::make_unique<otlp::HttpHandler>(
+      otlp::HttpHandler::Options{config.http.max_body, IoThreads(config)}, *otlp_ingest_);
+  for (const char* path : {otlp::kLogsPath, otlp::kTracesPath}) {
+    ingest_->Route("POST", path, otlp_http_.get());
+  }
   return {};
 }
 
@@ -283,6 +302,7 @@ Status Node::Stop(MonotonicTime deadline) {
   if (adxmon_ != nullptr) adxmon_->Stop();
   StopCluster(deadline);
   if (remote_write_ != nullptr) remote_write_->Stop();
+  if (otlp_http_ != nullptr) otlp_http_->Stop();
   FOREBAY_FAILPOINT("shutdown.before_seal");
   note(wal_->Stop(deadline));
   if (batcher_ != nullptr && options_.mode != NodeMode::kSend) {
@@ -330,6 +350,9 @@ Result<std::vector<std::string>> Node::Reload() {
   const auto admin = http::Server::LoadSecurity(next.listen.admin_tls, next.listen.admin_auth);
   if (!admin.ok()) return failed(admin.error());
   if (!plan.live.empty()) {
+    if (Status status = otlp::CheckRecordRules(next.otlp); !status.ok()) {
+      return failed(status.error());
+    }
     if (Status status = receive_state_->SetRules(next); !status.ok()) return failed(status.error());
   }
   ingest_->UseSecurity(*ingest);

@@ -27,6 +27,9 @@
 #include "io/posix_file_system.h"
 #include "metrics/process.h"
 #include "metrics/registry.h"
+#include "otlp/http_handler.h"
+#include "otlp/ingest.h"
+#include "otlp/replay.h"
 #include "receive/remote_write_handler.h"
 #include "receive/remote_write_replay.h"
 #include "receive/remote_write_state.h"
@@ -149,6 +152,7 @@ class Node {
   Status OpenStorage();
   Status OpenUploads();
   Status OpenServers();
+  Status OpenOtlp();
   void AddMetrics();
   void AddRowMetrics();
   std::vector<metrics::Sample> RowSamples() const;
@@ -198,7 +202,8 @@ class Node {
   std::unique_ptr<wal::Quarantine> quarantine_;
   std::unique_ptr<DiskAuditor> disk_auditor_;
   std::unique_ptr<receive::RemoteWriteState> receive_state_;
-  std::unique_ptr<receive::RemoteWriteReplay> replay_;
+  std::unique_ptr<receive::RemoteWriteReplay> remote_write_replay_;
+  std::unique_ptr<otlp::OtlpReplay> replay_;
   std::unique_ptr<wal::RequestLedger> ledger_;
   std::unique_ptr<wal::RequestLedger> peer_ledger_;
   std::unique_ptr<wal::Wal> wal_;
@@ -216,6 +221,9 @@ class Node {
   std::unique_ptr<transfer::AdxMonHandler> adxmon_;
   std::unique_ptr<transfer::TransferServer> transfer_server_;  // null without transfers
   std::unique_ptr<receive::RemoteWriteHandler> remote_write_;
+  std::unique_ptr<otlp::OtlpMetrics> otlp_metrics_;  // these three: null without OTLP
+  std::unique_ptr<otlp::Ingest> otlp_ingest_;
+  std::unique_ptr<otlp::HttpHandler> otlp_http_;
   std::unique_ptr<FlowHistory> history_;
   std::unique_ptr<TableBoard> table_board_;
   std::unique_ptr<Cached<upload::DeadLetterStatus>> dead_letters_;

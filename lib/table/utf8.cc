@@ -58,4 +58,9 @@ bool IsValidUtf8(std::string_view text) {
   return true;
 }
 
+size_t Utf8SequenceBytes(std::string_view text) {
+  const auto* p = reinterpret_cast<const unsigned char*>(text.data());
+  return *p < 0x80 ? 1 : SequenceBytes(p, text.size());
+}
+
 }  // namespace forebay::table

@@ -1,6 +1,7 @@
 // UTF-8 validation of names and values from outside.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 namespace forebay::table {
@@ -9,5 +10,9 @@ namespace forebay::table {
 // surrogates, nothing above U+10FFFF). Empty is valid. ASCII is tested 16 bytes at a time. Threads:
 // any.
 bool IsValidUtf8(std::string_view text);
+
+// Bytes of the well-formed sequence at the beginning of the text; 0: there is none. Shape: not
+// empty. Threads: any.
+size_t Utf8SequenceBytes(std::string_view text);
 
 }  // namespace forebay::table

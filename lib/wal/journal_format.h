@@ -41,8 +41,15 @@ enum class RecordKind : uint8_t {
   kRemoteWrite1 = 1,  // snappy of prometheus.WriteRequest
   kRemoteWrite2 = 2,  // snappy of io.prometheus.write.v2.Request
   kPeerSegment = 3,   // a segment that a peer handed over; tenant: DescribePeerSegment
+  kOtlp = 64,         // 64 to 95: see IsOtlp
   kAbandoned = 255,   // rows of u64 generation id, u64 bytes: see AbandonedJournal
 };
+
+// An OTLP request as sent. Added to kOtlp are: bits 0 and 1, compression (0 none, 1 gzip, 2 zstd);
+// bit 2, JSON (else protobuf); bits 3 and 4, signal (0 metrics, 1 logs, 2 traces).
+inline constexpr bool IsOtlp(RecordKind kind) {
+  return (static_cast<uint8_t>(kind) & 0xE0) == static_cast<uint8_t>(RecordKind::kOtlp);
+}
 
 // An earlier journal that failed: what lies behind its first `bytes` bytes was answered with an
 // error and must not be delivered.

@@ -202,8 +202,12 @@ std::string_view KindName(wal::RecordKind kind) {
       return "remote-write-2.0";
     case wal::RecordKind::kPeerSegment:
       return "peer-segment";
+    case wal::RecordKind::kOtlp:
+      break;
   }
-  return "";
+  if (!wal::IsOtlp(kind)) return "";
+  constexpr std::string_view kNames[] = {"otlp-metrics", "otlp-logs", "otlp-traces", ""};
+  return kNames[(static_cast<uint8_t>(kind) >> 3) & 3];
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <span>
 #include <string_view>
 
 namespace forebay::config::internal {
@@ -13,6 +14,37 @@ namespace {
 // File names are <database>_<table>_<hash>_<id>.wal in 255 bytes; this leaves the table its share.
 constexpr size_t kMaxDatabaseName = 64;
 constexpr size_t kMaxTableName = 128;
+
+// Columns that lifted labels or attributes cannot have, in lower case.
+constexpr std::string_view kMetricsTaken[] = {"timestamp", "seriesid", "labels", "value"};
+constexpr std::string_view kLogsTaken[] = {
+    "timestamp", "observedtimestamp", "traceid",    "spanid", "severitytext",
+    "body",      "severitynumber",    "resource",   "scope",  "droppedattributescount",
+    "flags",     "eventname",         "attributes",
+};
+constexpr std::string_view kTracesTaken[] = {
+    "timestamp",
+    "endtimestamp",
+    "duration",
+    "traceid",
+    "spanid",
+    "parentspanid",
+    "tracestate",
+    "name",
+    "kind",
+    "flags",
+    "statuscode",
+    "droppedattributescount",
+    "statusmessage",
+    "servicename",
+    "attributes",
+    "events",
+    "links",
+    "resource",
+    "scope",
+    "droppedeventscount",
+    "droppedlinkscount",
+};
 
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -77,6 +109,7 @@ class Validator {
     CheckListen();
     CheckSizes();
     CheckRemoteWrite();
+    CheckOtlp();
     CheckTenants();
     CheckDatabases();
     CheckCluster();
@@ -98,6 +131,7 @@ class Validator {
                                        listen.admin));
     }
     CheckAddress("listen.transfer", listen.transfer);
+    if (!listen.otlp_grpc.empty()) CheckAddress("listen.otlp_grpc", listen.otlp_grpc);
     CheckTls("listen.tls", listen.tls);
     CheckTls("listen.admin_tls", listen.admin_tls);
   }
@@ -261,6 +295,35 @@ class Validator {
     CheckTables(remote_write);
   }
 
+  void CheckOtlp() {
+    const Otlp& otlp = config_.otlp;
+    if (!otlp.enabled && !config_.listen.otlp_grpc.empty()) {
+      Fail("listen.otlp_grpc", "means nothing with otlp.enabled: false; leave one of them out");
+    }
+    for (const std::string_view path : {"/v1/metrics", "/v1/logs", "/v1/traces"}) {
+      const auto& paths = config_.remote_write.paths;
+      if (otlp.enabled && std::find(paths.begin(), paths.end(), path) != paths.end()) {
+        Fail("remote_write.paths",
+             fmt::format("{} is a path of OTLP; take it out or set otlp.enabled: false", path));
+      }
+    }
+    CheckIdentifier("otlp.logs.table", otlp.logs.table, kMaxTableName);
+    CheckIdentifier("otlp.traces.table", otlp.traces.table, kMaxTableName);
+    CheckOtlpDatabase("otlp.logs.database", otlp.logs.database);
+    CheckOtlpDatabase("otlp.traces.database", otlp.traces.database);
+    CheckLift("otlp.logs.lift_attributes", otlp.logs.lift_attributes, kLogsTaken);
+    CheckLift("otlp.traces.lift_attributes", otlp.traces.lift_attributes, kTracesTaken);
+  }
+
+  void CheckOtlpDatabase(const std::string& key, const std::string& name) {
+    const auto& databases = config_.databases;
+    const bool known = std::any_of(databases.begin(), databases.end(),
+                                   [&](const Database& d) { return d.name == name; });
+    if (!name.empty() && !known) {
+      Fail(key, fmt::format("\"{}\" is not one of `databases`", name));
+    }
+  }
+
   void CheckHeaderName(std::string_view name) {
     const auto legal = [](char c) {
       return IsAlphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string::npos;
@@ -346,15 +409,16 @@ class Validator {
         }
       }
       CheckRelabel(key + ".relabel_configs", database.relabel_configs);
-      CheckLift(key + ".lift_labels", database.lift_labels);
+      CheckLift(key + ".lift_labels", database.lift_labels, kMetricsTaken);
       CheckSinks(key, database);
     }
   }
 
-  void CheckLift(const std::string& list, const std::vector<LiftLabel>& labels) {
-    constexpr std::string_view kTaken[] = {"timestamp", "seriesid", "labels", "value"};
+  // taken: columns of the table, in lower case.
+  void CheckLift(const std::string& list, const std::vector<LiftLabel>& labels,
+                 std::span<const std::string_view> taken) {
     std::set<std::string> names;
-    std::set<std::string> columns(std::begin(kTaken), std::end(kTaken));
+    std::set<std::string> columns(taken.begin(), taken.end());
     for (size_t i = 0; i < labels.size(); ++i) {
       const std::string key = fmt::format("{}.{}", list, i);
       if (labels[i].name.empty()) {

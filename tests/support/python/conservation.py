@@ -5,7 +5,7 @@ It holds for each run of the process, per database, whenever no request is in fl
 import time
 
 FAMILY = "forebay_conservation_rows"
-RECEIVED = [f"forebay_receive_received_{kind}_total" for kind in ("samples", "histograms", "exemplars", "metadata")]
+RECEIVED = [f"forebay_receive_received_{kind}_total" for kind in ("samples", "histograms", "exemplars", "metadata", "logs", "spans")]
 COMES_IN = ("received", "from_peers", "recovered")
 GOES_OUT = ("deduplicated", "dropped", "refused", "uploaded", "transferred", "pending", "quarantined", "dead_lettered")
 NAMES = ("in", *COMES_IN, "out", *GOES_OUT)

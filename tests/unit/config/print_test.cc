@@ -93,6 +93,10 @@ class Filler {
     config.remote_write.exemplars_table = "E";
     config.remote_write.histograms_table = "H";
     config.remote_write.metadata_table = "M";
+    MendOtlp(config.otlp.logs);
+    MendOtlp(config.otlp.traces);
+    config.otlp.enabled = true;
+    config.listen.otlp_grpc = "h:" + std::to_string(Number(0, 65535));
     MendRelabel(config.remote_write.relabel_configs);
     for (size_t i = 0; i < config.databases.size(); ++i) {
       Database& database = config.databases[i];
@@ -120,6 +124,16 @@ class Filler {
     if (kind != 0) sink.file.reset();
     if (kind != 1) sink.adx.reset();
     if (kind != 2) sink.clickhouse.reset();
+  }
+
+  template <typename Records>
+  static void MendOtlp(Records& records) {
+    records.table = "T";
+    records.database = "";
+    for (size_t l = 0; l < records.lift_attributes.size(); ++l) {
+      records.lift_attributes[l].name += std::to_string(l);
+      records.lift_attributes[l].column = l == 0 ? "" : "C" + std::to_string(l);
+    }
   }
 
   static void MendAdx(AdxSink& adx) {
@@ -175,6 +189,7 @@ TEST_CASE("print: the defaults are complete and load as the defaults") {
   ForEachKey("0", [&yaml](const std::string& path, const Field& field) {
     if (path.find("relabel_configs.0") != std::string::npos) return;  // No entry by default.
     if (path.find("lift_labels.0") != std::string::npos) return;
+    if (path.find("lift_attributes.0") != std::string::npos) return;
     if (path.find("members.0") != std::string::npos) return;
     if (path.find("sinks.0.") != std::string::npos && path.find(".file") == std::string::npos)
       return;
