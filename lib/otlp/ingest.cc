@@ -31,18 +31,28 @@ uint32_t Saturated(uint64_t count) {
 
 // What the sender calls records, and of them those that were not taken.
 ItemCounts RecordsOf(Signal signal, const StagedWrite& staged) {
+  if (signal == Signal::kMetrics) {
+    ItemCounts points;
+    points.received = staged.points;
+    points.refused = staged.points_refused;
+    return points;
+  }
   return signal == Signal::kLogs ? staged.logs : staged.spans;
 }
 
 wal::RequestOutcome LedgerOutcome(Signal signal, const StagedWrite& staged) {
   const ItemCounts records = RecordsOf(signal, staged);
+  if (signal == Signal::kMetrics) {
+    return {Saturated(staged.samples.accepted()), Saturated(staged.histograms.accepted()),
+            Saturated(staged.exemplars.accepted()), Saturated(records.refused)};
+  }
   return {Saturated(records.accepted()), 0, 0, Saturated(records.refused)};
 }
 
 std::string RefusalText(Signal signal, const StagedWrite& staged) {
   std::string reasons;
   for (size_t i = 0; i < receive::kRefusalReasons; ++i) {
-    const uint64_t count = staged.refused_items[i] + staged.refused_series[i];
+    const uint64_t count = staged.refused_items[i];
     if (count == 0) continue;
     if (!reasons.empty()) reasons += ", ";
     reasons += fmt::format("{} {}", count, Name(static_cast<RefusalReason>(i)));
@@ -129,7 +139,9 @@ std::optional<Outcome> Ingest::BeginOnce(IngestRequest& request) {
   }
   const std::shared_ptr<const receive::Rules> rules = state_.rules();
   const std::string& database = rules->databases()[rules->Route(request.tenant)].name;
-  if (request.format.signal == Signal::kLogs) {
+  if (request.format.signal == Signal::kMetrics) {
+    state_.metrics().CountDuplicate(answer.outcome, database);
+  } else if (request.format.signal == Signal::kLogs) {
     state_.metrics().CountDuplicateLogs(answer.outcome.samples, database);
   } else {
     state_.metrics().CountDuplicateSpans(answer.outcome.samples, database);

@@ -35,6 +35,13 @@ Result<std::string_view> Worker::Message(const WorkerInput& input) {
 Status Worker::Decode(const WorkerInput& input, receive::StagedWrite& staged) {
   staged.Clear();
   FOREBAY_ASSIGN_OR_RETURN(const std::string_view message, Message(input));
+  if (input.format.signal == Signal::kMetrics) {
+    const MetricInput metrics{input.tenant, input.received, input.generation,
+                              input.replay, input.refused,  input.quota};
+    Status decoded = metrics_.Decode(metrics, message, staged);
+    Trim();
+    return decoded;
+  }
   RecordInput records;
   records.signal = input.format.signal;
   records.tenant = input.tenant;
@@ -53,8 +60,7 @@ void Worker::Trim() {
 }
 
 TextCounts Worker::counts(Signal signal) const {
-  (void)signal;
-  return records_.counts();
+  return signal == Signal::kMetrics ? TextCounts() : records_.counts();
 }
 
 std::span<const uint32_t> RefusedOf(Signal signal, const receive::StagedWrite& staged) {

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "otlp/inflate.h"
 #include "otlp/json_request.h"
+#include "otlp/metric_decoder.h"
 #include "otlp/record_decoder.h"
 #include "otlp/request_format.h"
 #include "receive/remote_write_state.h"
@@ -37,7 +38,8 @@ struct WorkerInput {
 // Threads: one at a time.
 class Worker {
  public:
-  explicit Worker(receive::RemoteWriteState& state) : state_(state), records_(state) {}
+  explicit Worker(receive::RemoteWriteState& state)
+      : state_(state), records_(state), metrics_(state) {}
 
   // Replaces the contents of `staged`. Errors: kInvalidArgument: not what it says it is;
   // kOutOfRange: too large; in replay kFailedPrecondition. Nothing may be stored then.
@@ -52,6 +54,7 @@ class Worker {
 
   receive::RemoteWriteState& state_;
   RecordDecoder records_;
+  MetricDecoder metrics_;
   Inflater inflater_;
   JsonRequest json_;
   ByteBuffer body_;     // inflated

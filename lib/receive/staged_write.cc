@@ -49,6 +49,7 @@ void StagedWrite::Clear() {
   }
   if (records.size() > kKeptRecordTables) records.resize(kKeptRecordTables);
   record_tables = 0;
+  points = points_refused = 0;
   refused_records.clear();
   refused.clear();
   if (refused.capacity() > kKeptSamples) refused.shrink_to_fit();

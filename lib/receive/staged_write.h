@@ -132,6 +132,8 @@ struct StagedWrite {
   ItemCounts histograms;
   ItemCounts exemplars;
   ItemCounts metadata;
+  uint64_t points = 0;          // OTLP data points, of which several samples may be made
+  uint64_t points_refused = 0;  // in part or in whole
   ItemCounts logs;
   ItemCounts spans;
   uint64_t metadata_unchanged = 0;   // of metadata.stored: known already, no row made

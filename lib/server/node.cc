@@ -239,7 +239,7 @@ Status Node::OpenOtlp() {
       std::make_unique<otlp::Ingest>(options, *receive_state_, *wal_, clock_, *otlp_metrics_);
   otlp_http_ = std::make_unique<otlp::HttpHandler>(
       otlp::HttpHandler::Options{config.http.max_body, IoThreads(config)}, *otlp_ingest_);
-  for (const char* path : {otlp::kLogsPath, otlp::kTracesPath}) {
+  for (const char* path : {otlp::kMetricsPath, otlp::kLogsPath, otlp::kTracesPath}) {
     ingest_->Route("POST", path, otlp_http_.get());
   }
   return {};

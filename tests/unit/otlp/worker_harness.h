@@ -1,12 +1,15 @@
 // A worker with fresh tables and a configuration, and what it makes of a request, for tests.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "otlp/worker.h"
 #include "otlp_builder.h"
+#include "table/number_text.h"
 
 namespace forebay::testing {
 
@@ -41,6 +44,31 @@ class WorkerHarness {
     otlp::WorkerInput input;
     input.format.encoding = otlp::Encoding::kJson;
     return Decode(signal, body, input);
+  }
+
+  Status Metrics(std::string_view body) { return Decode(otlp::Signal::kMetrics, body); }
+
+  // Samples as "table{labels} value @time", sorted.
+  std::vector<std::string> Samples() const {
+    std::vector<std::string> lines;
+    for (size_t i = 0; i < staged.refs.size(); ++i) {
+      const table::SeriesView view = series->Get(staged.refs[i]);
+      const auto names = series->ShapeNames(view.shape);
+      std::string line = tables->Get(view.table).name + "{";
+      for (size_t l = 0; l < names.size(); ++l) {
+        if (l > 0) line += ',';
+        line += std::string(series->symbols().Text(names[l])) + "=";
+        line += series->symbols().Text(view.values[l]);
+      }
+      char text[table::kMaxDoubleChars];
+      line += "} " + std::string(text, table::WriteDouble(staged.values[i], text));
+      lines.push_back(line + " @" + std::to_string(staged.timestamps[i]));
+    }
+    std::sort(lines.begin(), lines.end());
+    return lines;
+  }
+  std::string Side(receive::SideTable side) {
+    return std::string(staged.rows(0, side).text.view());
   }
 
   // Rows of a table of the request, by the order in which they were met.
