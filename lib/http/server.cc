@@ -51,6 +51,10 @@ Result<SecurityPtr> Server::LoadSecurity(const config::Tls& tls, const config::A
   return internal::LoadSecurity(tls, auth);
 }
 void Server::UseSecurity(const SecurityPtr& security) { impl_->UseSecurity(*security); }
+bool Server::MayCall(const SecurityPtr& security, std::string_view authorization) {
+  if (security == nullptr || security->credentials == nullptr) return true;
+  return security->credentials->Check(authorization).has_value();
+}
 ServerStats Server::stats() const { return impl_->stats(); }
 
 }  // namespace forebay::http

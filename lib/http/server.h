@@ -192,6 +192,10 @@ class Server {
   // count for every request from now on. Threads: any.
   void UseSecurity(const SecurityPtr& security);
 
+  // Whether a request with this Authorization header (empty: none) may call, by the credentials of
+  // `security`; for servers of other protocols. Threads: any.
+  static bool MayCall(const SecurityPtr& security, std::string_view authorization);
+
   ServerStats stats() const;
 
  private:

@@ -242,6 +242,14 @@ Status Node::OpenOtlp() {
   for (const char* path : {otlp::kMetricsPath, otlp::kLogsPath, otlp::kTracesPath}) {
     ingest_->Route("POST", path, otlp_http_.get());
   }
+  if (config.listen.otlp_grpc.empty()) return {};
+  otlp::GrpcOptions grpc;
+  grpc.listen = config.listen.otlp_grpc;
+  grpc.max_body = config.http.max_body;
+  grpc.tls = config.listen.tls;
+  grpc.auth = config.listen.auth;
+  grpc.shards = IoThreads(config);
+  FOREBAY_ASSIGN_OR_RETURN(otlp_grpc_, otlp::GrpcServer::Create(grpc, *otlp_ingest_));
   return {};
 }
 
@@ -256,6 +264,7 @@ Status Node::Start() {
   housekeeper_->Start();
   FOREBAY_RETURN_IF_ERROR(admin_->Start());
   FOREBAY_RETURN_IF_ERROR(ingest_->Start());
+  if (otlp_grpc_ != nullptr) FOREBAY_RETURN_IF_ERROR(otlp_grpc_->Start());
   started_ = true;
   const auto log_port = [](const char* name, const std::string& listen, uint16_t port) {
     std::string host = listen.substr(0, listen.rfind(':'));
@@ -264,6 +273,9 @@ Status Node::Start() {
   };
   log_port("admin", options_.config.listen.admin, admin_->port());
   log_port("ingest", options_.config.listen.ingest, ingest_->port());
+  if (otlp_grpc_ != nullptr) {
+    log_port("otlp_grpc", options_.config.listen.otlp_grpc, otlp_grpc_->port());
+  }
   if (transfer_server_ != nullptr) {
     log_port("transfer", options_.config.listen.transfer, transfer_server_->port());
   }
@@ -299,6 +311,9 @@ Status Node::Stop(MonotonicTime deadline) {
   if (drainer_ != nullptr) drainer_->Stop();
   if (replayer_ != nullptr) replayer_->Stop();
   if (ingest_ != nullptr) note(ingest_->Stop(now + (deadline - now) / kIngestStopPart));
+  if (otlp_grpc_ != nullptr) {
+    otlp_grpc_->Stop(clock_.Monotonic() + (deadline - clock_.Monotonic()) / kIngestStopPart);
+  }
   if (adxmon_ != nullptr) adxmon_->Stop();
   StopCluster(deadline);
   if (remote_write_ != nullptr) remote_write_->Stop();
@@ -356,6 +371,7 @@ Result<std::vector<std::string>> Node::Reload() {
     if (Status status = receive_state_->SetRules(next); !status.ok()) return failed(status.error());
   }
   ingest_->UseSecurity(*ingest);
+  if (otlp_grpc_ != nullptr) otlp_grpc_->UseSecurity(*ingest);
   admin_->UseSecurity(*admin);
   if (!plan.live.empty()) {
     batcher_->SetPolicy(next.batch);

@@ -27,6 +27,7 @@
 #include "io/posix_file_system.h"
 #include "metrics/process.h"
 #include "metrics/registry.h"
+#include "otlp/grpc_server.h"
 #include "otlp/http_handler.h"
 #include "otlp/ingest.h"
 #include "otlp/replay.h"
@@ -224,6 +225,7 @@ class Node {
   std::unique_ptr<otlp::OtlpMetrics> otlp_metrics_;  // these three: null without OTLP
   std::unique_ptr<otlp::Ingest> otlp_ingest_;
   std::unique_ptr<otlp::HttpHandler> otlp_http_;
+  std::unique_ptr<otlp::GrpcServer> otlp_grpc_;  // null without listen.otlp_grpc
   std::unique_ptr<FlowHistory> history_;
   std::unique_ptr<TableBoard> table_board_;
   std::unique_ptr<Cached<upload::DeadLetterStatus>> dead_letters_;
