@@ -231,9 +231,11 @@ TEST_CASE("otlp handler: what was acknowledged and not sealed comes back by repl
               .status == 200);
     CHECK(node.Json(otlp::kTracesPath, R"({"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]})")
               .status == 200);
-    fs.Crash({});
+    // Nothing can be written any more: ending this node seals nothing.
     node.disk_is_gone = true;
+    fs.FailAlways(io::FileOperation::kAny, Error(ErrorCode::kIo, "the disk is gone"));
   }
+  fs.Crash({.keep_probability = 0});
   OtlpNode node(fs);
   CHECK(node.StoredRows() == 4);
   CHECK(node.real_wal->stats().replayed_records == 3);
