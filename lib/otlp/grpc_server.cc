@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <atomic>
 #include <semaphore>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,7 @@ namespace {
 
 // gRPC keeps some threads for itself.
 constexpr int kThreadsOfGrpc = 8;
+constexpr std::chrono::milliseconds kStopStep{2};
 constexpr int kKeepaliveMillis = 30'000;
 constexpr int kKeepaliveTimeoutMillis = 10'000;
 // Clients ping each ten seconds at most.
@@ -99,12 +101,16 @@ class Service final : public grpc::Service {
     security_ = security;
   }
   int running() const { return running_.load(std::memory_order_acquire); }
+  void RefuseAll() { stopping_.store(true, std::memory_order_release); }
 
  private:
   grpc::Status Export(Signal signal, grpc::ServerContext& context, const grpc::ByteBuffer& message,
                       grpc::ByteBuffer& response) {
     running_.fetch_add(1, std::memory_order_acq_rel);
-    const grpc::Status status = Run(signal, context, message, response);
+    grpc::Status status(grpc::StatusCode::UNAVAILABLE, "the server stops");
+    if (!stopping_.load(std::memory_order_acquire)) {
+      status = Run(signal, context, message, response);
+    }
     running_.fetch_sub(1, std::memory_order_acq_rel);
     return status;
   }
@@ -210,6 +216,7 @@ class Service final : public grpc::Service {
   Ingest& ingest_;
   std::atomic<uint32_t> next_shard_{0};
   std::atomic<int> running_{0};
+  std::atomic<bool> stopping_{false};
   Mutex mutex_;
   http::SecurityPtr security_ GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Call>> free_ GUARDED_BY(mutex_);
@@ -275,10 +282,13 @@ class GrpcServerImpl final : public GrpcServer {
 
   void Stop(MonotonicTime deadline) override {
     if (server_ == nullptr) return;
-    const auto left = std::max(deadline - std::chrono::steady_clock::now(),
-                               std::chrono::steady_clock::duration::zero());
-    server_->Shutdown(std::chrono::system_clock::now() +
-                      std::chrono::duration_cast<std::chrono::milliseconds>(left));
+    // Waited for are calls alone: gRPC's own grace would last as long as idle clients are slow to
+    // close their connections.
+    service_.RefuseAll();
+    while (service_.running() != 0 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(kStopStep);
+    }
+    server_->Shutdown(std::chrono::system_clock::now());
     server_->Wait();
     server_.reset();
   }
