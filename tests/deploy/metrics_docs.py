@@ -31,6 +31,7 @@ SECTIONS = {
     "Node": ("ready", "build", "time", "config", "drain", "tls", "log"),
     "HTTP": ("http",),
     "Receiving": ("receive", "table", "tables", "series", "tenant", "remote"),
+    "OpenTelemetry": ("otlp",),
     "Journals, generations and segments": ("wal", "generation", "journal", "recovery", "ledger", "idempotency"),
     "Disk and quarantine": ("disk", "quarantine"),
     "Batches": ("batch",),

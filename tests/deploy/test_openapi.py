@@ -17,6 +17,8 @@ DOCUMENT = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text())
 METHODS = ("get", "post", "delete", "put", "patch")
 WRITE = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
 SEGMENT = "Metrics_DiskTornTail_2cawzsrvl4mw4_2f24a73200008001.wal"
+OTLP_PATHS = ("/v1/metrics", "/v1/logs", "/v1/traces")
+JSON = {"Content-Type": "application/json"}
 WRITE_PATHS = ("/api/v1/write", "/receive", "/remote_write")
 JOBS = ("/-/flush", "/-/drain", "/-/audit", "/-/reload")
 MAX_QUEUED_JOBS = 16  # server/job_thread.h
@@ -77,6 +79,15 @@ def writes(ask, node):
         ask(node, "post", path, 415, message(), {**WRITE, "Content-Type": "application/json"})
 
 
+def otlp(ask, node):
+    for path in OTLP_PATHS:
+        ask(node, "post", path, 200, b"{}", JSON)
+        ask(node, "post", path, 400, b"{", JSON)
+        ask(node, "post", path, 400, b"\x0a\x7f", {"Content-Type": "application/x-protobuf"})
+        ask(node, "post", path, 413, b"x" * 20000, JSON)
+        ask(node, "post", path, 415, b"{}", {"Content-Type": "text/plain"})
+
+
 def transfers(ask, node):
     body, query = (ROOT / "tests/data/adxmon" / SEGMENT).read_bytes(), f"?filename={SEGMENT}"
     ask(node, "post", "/transfer", 202, body, query=query)
@@ -116,6 +127,8 @@ def drains(ask, node):
     ask(node, "get", "/readyz", 503)
     for path in WRITE_PATHS:
         ask(node, "post", path, 503, message(100), WRITE)  # not one that is known
+    for path in OTLP_PATHS:
+        ask(node, "post", path, 503, b"{}", JSON)
     ask(node, "post", "/transfer", 429, b"x", query=f"?filename={SEGMENT}")
     ask(node, "delete", "/-/drain", 200)
 
@@ -128,6 +141,8 @@ def limits(ask, node):
     for path in WRITE_PATHS:
         wait_for("the limit", lambda path=path: refused(path), 10)
         ask(node, "post", path, 429, message(), WRITE)
+    for path in OTLP_PATHS:
+        ask(node, "post", path, 429, b"{}", JSON)  # the limit has been reached
 
 
 def busy(ask, node):
@@ -179,7 +194,7 @@ def asked(tmp_path_factory):
             return one.start()
 
         plain = node("plain", {"http": {"max_body": "16KiB"}})
-        for part in (writes, transfers, admin, drains):
+        for part in (writes, otlp, transfers, admin, drains):
             part(ask, plain)
         limits(ask, node("limits", {"tenants": {"limits": {"requests_per_second": 1}}}))
         locked(ask, node("locked", {"listen": {"auth": auth, "admin_auth": auth}}))
@@ -207,7 +222,7 @@ def test_every_route_of_the_server_is_documented_and_no_other():
     routes |= {("post", path) for path in re.findall(r'\bPostJob\("([^"]+)"', source)}
     routes |= {(method.lower(), path) for method, path in re.findall(r'\{"([A-Z]+)", "(/[^"]*)"', source)}
     routes |= {(method.lower(), path) for method, path in re.findall(r'Route\("([A-Z]+)", "(/[^"]*)"', source)}
-    routes |= {("post", path) for path in WRITE_PATHS}
+    routes |= {("post", path) for path in WRITE_PATHS + OTLP_PATHS}
     assert routes == operations().keys()
 
 
