@@ -40,22 +40,6 @@ uint64_t LoadWord(const char* from) {
   return word;
 }
 
-// Copies up to the first byte that cannot be copied as it is; returns how many bytes.
-size_t CopyClean(std::string_view text, char* to) {
-  const char* from = text.data();
-  size_t done = 0;
-  for (; text.size() - done >= sizeof(uint64_t); done += sizeof(uint64_t)) {
-    const uint64_t word = LoadWord(from + done);
-    std::memcpy(to + done, &word, sizeof word);
-    if (NeedsCare(word) != 0) break;
-  }
-  for (; done < text.size(); ++done) {
-    if (ByteNeedsCare(static_cast<unsigned char>(from[done]))) break;
-    to[done] = from[done];
-  }
-  return done;
-}
-
 // The escape of a byte below 0x80 in JSON within CSV.
 char* WriteEscape(unsigned char byte, char* to) {
   *to++ = '\\';
@@ -117,7 +101,7 @@ void AppendWithCare(std::string_view text, ByteBuffer& out, TextCounts& counts) 
     } else if (ByteNeedsCare(byte)) {
       to = WriteEscape(byte, to);
     } else {
-      used = CopyClean(text, to);
+      used = CopyPlain(text, to);
       to += used;
     }
     text.remove_prefix(used);
@@ -225,9 +209,33 @@ void AppendBase64(std::string_view bytes, ByteBuffer& out) {
 void AppendUnsigned(uint64_t number, ByteBuffer& out) { AppendNumber(number, out); }
 void AppendSigned(int64_t number, ByteBuffer& out) { AppendNumber(number, out); }
 
+size_t CopyPlain(std::string_view text, char* to) {
+  const char* from = text.data();
+  constexpr size_t kWord = sizeof(uint64_t);
+  size_t done = 0;
+  for (; text.size() - done >= kWord; done += kWord) {
+    const uint64_t word = LoadWord(from + done);
+    std::memcpy(to + done, &word, kWord);
+    if (NeedsCare(word) != 0) break;
+  }
+  // The rest of a text of at least a word, by a word that overlaps what is copied.
+  if (text.size() - done < kWord && text.size() >= kWord) {
+    const uint64_t word = LoadWord(from + text.size() - kWord);
+    if (NeedsCare(word) == 0) [[likely]] {
+      std::memcpy(to + text.size() - kWord, &word, kWord);
+      return text.size();
+    }
+  }
+  for (; done < text.size(); ++done) {
+    if (ByteNeedsCare(static_cast<unsigned char>(from[done]))) break;
+    to[done] = from[done];
+  }
+  return done;
+}
+
 void AppendJsonText(std::string_view text, ByteBuffer& out, TextCounts& counts) {
   char* to = out.Ensure(text.size());
-  const size_t clean = CopyClean(text, to);
+  const size_t clean = CopyPlain(text, to);
   out.SetEnd(to + clean);
   if (clean != text.size()) AppendWithCare(text.substr(clean), out, counts);
 }

@@ -44,6 +44,9 @@ void AppendBase64(std::string_view bytes, ByteBuffer& out);
 void AppendUnsigned(uint64_t number, ByteBuffer& out);
 void AppendSigned(int64_t number, ByteBuffer& out);
 
+// Copies up to the first byte that JSON within CSV does not have as it is; returns how many bytes.
+// Shape: `to` has text.size() bytes, of which more than these may be written.
+size_t CopyPlain(std::string_view text, char* to);
 // The text as it stands between the quotes of a JSON string within a quoted CSV field.
 void AppendJsonText(std::string_view text, ByteBuffer& out, TextCounts& counts);
 // The text as a CSV field. `scratch`: memory for what has to be repaired.

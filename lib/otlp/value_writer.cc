@@ -21,6 +21,11 @@ enum AnyField : uint32_t {
   kBytes = 7,
 };
 
+// Tags of strings in fields 1 and 2, as wire bytes; a length below kShort is one byte.
+constexpr char kStringTag = 0x0a;
+constexpr char kValueTag = 0x12;
+constexpr size_t kShort = 128;
+
 struct AnyParts {
   uint32_t field = 0;  // 0: no value
   uint64_t number = 0;
@@ -29,6 +34,14 @@ struct AnyParts {
 
 // The last of the oneof that is there.
 bool ReadAny(std::string_view value, AnyParts& parts) {
+  // Most are a string of less than 128 bytes and nothing else.
+  if (value.size() >= 2 && value[0] == kStringTag &&
+      static_cast<unsigned char>(value[1]) == value.size() - 2 && value.size() < kShort)
+      [[likely]] {
+    parts.field = kString;
+    parts.bytes = value.substr(2);
+    return true;
+  }
   WireReader reader(value);
   while (reader.Next()) {
     const uint32_t field = reader.field();
@@ -58,6 +71,17 @@ bool ReadAny(std::string_view value, AnyParts& parts) {
 }  // namespace
 
 bool ReadKeyValue(std::string_view message, KeyValue& out) {
+  // Most have a short key, a short value, and nothing else.
+  if (message.size() >= 4 && message[0] == kStringTag) {
+    const size_t key = static_cast<unsigned char>(message[1]);
+    if (key < kShort && message.size() >= key + 4 && message[key + 2] == kValueTag) {
+      const size_t value = static_cast<unsigned char>(message[key + 3]);
+      if (value < kShort && message.size() == key + value + 4) [[likely]] {
+        out = {message.substr(2, key), message.substr(key + 4)};
+        return true;
+      }
+    }
+  }
   WireReader reader(message);
   out = {};
   while (reader.Next()) {
@@ -91,6 +115,12 @@ void ValueWriter::WriteText(std::string_view text, ByteBuffer& out) {
   char* to = out.Ensure(text.size() + 4);
   *to++ = '"';
   *to++ = '"';
+  if (limit_ == SIZE_MAX && CopyPlain(text, to) == text.size()) [[likely]] {
+    to += text.size();
+    *to++ = '"';
+    *to++ = '"';
+    return out.SetEnd(to);
+  }
   out.SetEnd(to);
   if (limit_ == SIZE_MAX) [[likely]] {
     AppendJsonText(text, out, counts_);

@@ -23,9 +23,29 @@ void ChunkPool::Give(std::unique_ptr<SampleChunk> chunk) {
   if (free_.size() < max_free_) free_.push_back(std::move(chunk));
 }
 
-void ChunkPool::Trim(size_t keep) {
+ByteBuffer ChunkPool::TakeText() {
+  {
+    MutexLock lock(mutex_);
+    if (!free_texts_.empty()) {
+      ByteBuffer text = std::move(free_texts_.back());
+      free_texts_.pop_back();
+      return text;
+    }
+  }
+  return ByteBuffer(kTextChunkBytes);
+}
+
+void ChunkPool::GiveText(ByteBuffer text) {
+  if (text.capacity() != kTextChunkBytes) return;
+  text.clear();
+  MutexLock lock(mutex_);
+  if (free_texts_.size() < max_free_) free_texts_.push_back(std::move(text));
+}
+
+void ChunkPool::Trim(size_t keep, size_t keep_texts) {
   MutexLock lock(mutex_);
   if (free_.size() > keep) free_.resize(keep);
+  if (free_texts_.size() > keep_texts) free_texts_.resize(keep_texts);
 }
 
 Generation::Generation(Identity identity, uint32_t shards, ChunkPool& pool,
@@ -77,10 +97,31 @@ void Generation::AppendText(uint32_t shard_number, const TextRows& rows) {
   Shard& shard = *shards_[shard_number % shards_.size()];
   MutexLock lock(shard.mutex);
   TextColumn& column = shard.texts[rows.table];
-  const size_t base = column.text.size();
-  column.text += rows.text;
-  for (const uint32_t end : rows.row_ends) column.row_ends.push_back(base + end);
-  CountMemory(rows.text.size() + rows.row_ends.size() * sizeof(size_t));
+  const std::span<const uint32_t> ends = rows.row_ends;
+  for (size_t row = 0; row < ends.size();) {
+    const uint32_t begin = row == 0 ? 0 : ends[row - 1];
+    TextChunk& chunk = ChunkFor(column, ends[row] - begin);
+    // As many whole rows as there is room for, at least one.
+    const size_t room = std::max<size_t>(
+        kTextChunkBytes - std::min(kTextChunkBytes, chunk.text.size()), ends[row] - begin);
+    const auto last =
+        std::upper_bound(ends.begin() + static_cast<ptrdiff_t>(row), ends.end(), begin + room);
+    const auto next = static_cast<size_t>(last - ends.begin());
+    chunk.text.Append(rows.text.substr(begin, ends[next - 1] - begin));
+    chunk.rows += static_cast<uint32_t>(next - row);
+    row = next;
+  }
+  CountMemory(rows.text.size());
+}
+
+TextChunk& Generation::ChunkFor(TextColumn& column, size_t row) {
+  if (!column.chunks.empty()) {
+    const size_t used = column.chunks.back().text.size();
+    if (used == 0 || used + row <= kTextChunkBytes) return column.chunks.back();
+  }
+  TextChunk chunk;
+  if (!column.chunks.empty()) chunk.text = pool_.TakeText();
+  return column.chunks.emplace_back(std::move(chunk));
 }
 
 void Generation::AppendPeerSegment(uint32_t shard_number, PeerSegment segment) {
@@ -104,10 +145,8 @@ GenerationContents Generation::Take() {
     for (auto& chunk : shard->chunks) contents.chunks.push_back(std::move(chunk));
     shard->chunks.clear();
     for (auto& [table, column] : shard->texts) {
-      TextColumn& merged = contents.texts[table];
-      const size_t base = merged.text.size();
-      merged.text += column.text;
-      for (const size_t end : column.row_ends) merged.row_ends.push_back(base + end);
+      std::move(column.chunks.begin(), column.chunks.end(),
+                std::back_inserter(contents.texts[table].chunks));
     }
     shard->texts.clear();
     for (auto& [key, column] : shard->peers) {

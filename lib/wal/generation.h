@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/byte_buffer.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "wal/journal_writer.h"
@@ -32,6 +33,15 @@ struct SampleChunk {
   uint64_t values[kChunkSamples];
 };
 
+// Rows of text come in pieces of so many bytes, or of one longer row; each is a block of its
+// segment.
+inline constexpr size_t kTextChunkBytes = 256U << 10;
+
+struct TextChunk {
+  ByteBuffer text;
+  uint32_t rows = 0;
+};
+
 // Keeps free chunks for reuse, so that steady state neither allocates nor faults pages in. Counts
 // the bytes of all chunks and texts in use. Threads: any.
 class ChunkPool {
@@ -41,8 +51,11 @@ class ChunkPool {
 
   std::unique_ptr<SampleChunk> Take() EXCLUDES(mutex_);
   void Give(std::unique_ptr<SampleChunk> chunk) EXCLUDES(mutex_);
-  // Frees all but `keep` of the free ones.
-  void Trim(size_t keep) EXCLUDES(mutex_);
+  // The same for memory of kTextChunkBytes.
+  ByteBuffer TakeText() EXCLUDES(mutex_);
+  void GiveText(ByteBuffer text) EXCLUDES(mutex_);
+  // Frees all but `keep` of the free ones, and all but `keep_texts` of those of text.
+  void Trim(size_t keep, size_t keep_texts) EXCLUDES(mutex_);
 
   void AddBytes(uint64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   void SubtractBytes(uint64_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
@@ -53,12 +66,13 @@ class ChunkPool {
   std::atomic<uint64_t> bytes_{0};
   Mutex mutex_;
   std::vector<std::unique_ptr<SampleChunk>> free_ GUARDED_BY(mutex_);
+  std::vector<ByteBuffer> free_texts_ GUARDED_BY(mutex_);
 };
 
-// Text rows of one table.
+// Text rows of one table. The first chunk grows as it is filled, so that a table of few rows takes
+// little; the others are of the pool.
 struct TextColumn {
-  std::string text;
-  std::vector<size_t> row_ends;  // offset behind each row's line feed: rows may hold line feeds
+  std::vector<TextChunk> chunks;
 };
 
 // What peers handed over of one table.
@@ -133,6 +147,8 @@ class Generation {
   };
 
   void CountMemory(uint64_t bytes);
+  // The chunk of the column that has room for `row` bytes.
+  TextChunk& ChunkFor(TextColumn& column, size_t row);
 
   const Identity identity_;
   ChunkPool& pool_;

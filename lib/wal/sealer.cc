@@ -16,7 +16,6 @@ constexpr size_t kMaxSingleSyncs = 16;
 // Rows of one series in one block; more make another block entry.
 constexpr uint32_t kMaxRowsPerEntry = 65'536;
 // Text of one version 1 block.
-constexpr size_t kTargetTextBlockBytes = 256 << 10;
 // Scratch memory above this is given back after a seal.
 constexpr size_t kKeptScratchSamples = 4U << 20;
 // Series, enough to hide what memory takes.
@@ -279,23 +278,21 @@ Status Sealer::FlushBlock(std::string_view header_line) {
 
 Status Sealer::WriteText(const TextColumn& column, std::string_view header_line) {
   std::string payload;
-  for (size_t row = 0; row < column.row_ends.size();) {
-    const size_t begin = row == 0 ? 0 : column.row_ends[row - 1];
-    size_t last = row;
-    while (last + 1 < column.row_ends.size() &&
-           column.row_ends[last] - begin < kTargetTextBlockBytes) {
-      ++last;
-    }
+  for (size_t next = 0; next < column.chunks.size();) {
     payload = header_line;
-    payload.append(column.text, begin, column.row_ends[last] - begin);
     BlockHeader header;
     header.version = kBlockVersionRows;
     header.type = BlockType::kMetric;
-    header.row_count = static_cast<uint32_t>(last + 1 - row);
     BlockStats stats;
-    stats.row_bytes = payload.size() - header_line.size();
+    // Several, when those of the shards are small.
+    do {
+      const TextChunk& chunk = column.chunks[next++];
+      payload += chunk.text.view();
+      header.row_count += chunk.rows;
+      stats.row_bytes += chunk.text.size();
+    } while (next < column.chunks.size() &&
+             stats.row_bytes + column.chunks[next].text.size() <= kTextChunkBytes);
     FOREBAY_RETURN_IF_ERROR(writer_.Append(header, stats, payload));
-    row = last + 1;
   }
   return {};
 }

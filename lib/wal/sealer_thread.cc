@@ -147,7 +147,12 @@ void WalImpl::Finish(const std::shared_ptr<Generation>& generation, GenerationCo
   }
   const size_t chunks = contents.chunks.size();
   for (auto& chunk : contents.chunks) pool_.Give(std::move(chunk));
-  pool_.Trim(chunks);
+  size_t text_chunks = 0;
+  for (auto& [table, column] : contents.texts) {
+    for (TextChunk& chunk : column.chunks) pool_.GiveText(std::move(chunk.text));
+    text_chunks += column.chunks.size();
+  }
+  pool_.Trim(chunks, text_chunks);
   sealer_.Trim();
   EvictIdleSeries(sequence);
   parts_.series.ReleaseUpTo(sequence);
