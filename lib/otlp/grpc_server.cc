@@ -28,8 +28,9 @@
 namespace forebay::otlp {
 namespace {
 
-// gRPC keeps some threads for itself.
-constexpr int kThreadsOfGrpc = 8;
+// Beyond kMaxCalls a call is refused with RetryInfo, for which it needs a thread for a moment.
+// Without one gRPC refuses it itself, and then senders do not come again.
+constexpr int kMaxThreads = 4 * kMaxCalls;
 constexpr std::chrono::milliseconds kStopStep{2};
 constexpr int kKeepaliveMillis = 30'000;
 constexpr int kKeepaliveTimeoutMillis = 10'000;
@@ -106,17 +107,17 @@ class Service final : public grpc::Service {
  private:
   grpc::Status Export(Signal signal, grpc::ServerContext& context, const grpc::ByteBuffer& message,
                       grpc::ByteBuffer& response) {
-    running_.fetch_add(1, std::memory_order_acq_rel);
+    const int others = running_.fetch_add(1, std::memory_order_acq_rel);
     grpc::Status status(grpc::StatusCode::UNAVAILABLE, "the server stops");
     if (!stopping_.load(std::memory_order_acquire)) {
-      status = Run(signal, context, message, response);
+      status = Run(signal, context, message, response, others < kMaxCalls);
     }
     running_.fetch_sub(1, std::memory_order_acq_rel);
     return status;
   }
 
   grpc::Status Run(Signal signal, grpc::ServerContext& context, const grpc::ByteBuffer& message,
-                   grpc::ByteBuffer& response) {
+                   grpc::ByteBuffer& response, bool has_place) {
     http::SecurityPtr security;
     {
       const MutexLock lock(mutex_);
@@ -141,14 +142,15 @@ class Service final : public grpc::Service {
     };
     const std::string_view tenant = TenantOf(context);
     if (bytes > options_.max_body.value) {
-      return done({Code::kTooLarge, 0,
+      return done({Code::kTooLarge,
+                   0,
                    fmt::format("at most {} bytes of a message are taken (http.max_body), this one "
                                "has {}; send less per request",
                                options_.max_body.value, bytes),
                    {}});
     }
     if (auto refused = ingest_.AdmitTenant(tenant, bytes)) return done(*refused);
-    if (!ingest_.Reserve(bytes)) return done(Ingest::NoRoom());
+    if (!has_place || !ingest_.Reserve(bytes)) return done(Ingest::NoRoom());
     std::unique_ptr<Call> call = TakeCall();
     const Outcome outcome = Store(format, context, message, tenant, *call);
     ingest_.Unreserve(bytes);
@@ -257,13 +259,12 @@ class GrpcServerImpl final : public GrpcServer {
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(std::min<uint64_t>(options_.max_body.value, INT32_MAX)));
     grpc::ResourceQuota quota("otlp");
-    quota.SetMaxThreads(kMaxCalls + kThreadsOfGrpc);
+    quota.SetMaxThreads(kMaxThreads);
     builder.SetResourceQuota(quota);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    builder.AddChannelArgument(
-        GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-        (1 << GRPC_COMPRESS_NONE) | (1 << GRPC_COMPRESS_GZIP));
+    builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                               (1 << GRPC_COMPRESS_NONE) | (1 << GRPC_COMPRESS_GZIP));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMillis);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMillis);
@@ -302,8 +303,7 @@ class GrpcServerImpl final : public GrpcServer {
 
 }  // namespace
 
-Result<std::unique_ptr<GrpcServer>> GrpcServer::Create(const GrpcOptions& options,
-                                                       Ingest& ingest) {
+Result<std::unique_ptr<GrpcServer>> GrpcServer::Create(const GrpcOptions& options, Ingest& ingest) {
   gpr_set_log_function(ForwardLog);
   // Names the file that cannot be read, which gRPC would only log.
   FOREBAY_ASSIGN_OR_RETURN(const auto security,
