@@ -8,7 +8,6 @@ namespace forebay::otlp {
 namespace {
 
 using receive::WireReader;
-using receive::WireType;
 
 // Fields of AnyValue.
 enum AnyField : uint32_t {

@@ -25,7 +25,7 @@ class WireReader {
  public:
   WireReader() = default;
   explicit WireReader(std::string_view bytes)
-      : position_(bytes.data()), end_(bytes.data() + bytes.size()) {}
+      : position_(bytes.data() != nullptr ? bytes.data() : ""), end_(position_ + bytes.size()) {}
 
   // Goes to the next field and reads its tag. False at the end of the message and after a failure.
   // Then exactly one of the reads below, or Skip().
