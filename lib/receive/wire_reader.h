@@ -25,7 +25,7 @@ class WireReader {
  public:
   WireReader() = default;
   explicit WireReader(std::string_view bytes)
-      : position_(bytes.data() != nullptr ? bytes.data() : ""), end_(position_ + bytes.size()) {}
+      : position_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
   // Goes to the next field and reads its tag. False at the end of the message and after a failure.
   // Then exactly one of the reads below, or Skip().
@@ -144,6 +144,7 @@ class WireReader {
     uint64_t value = 0;
     for (int shift = 0; shift < 70; shift += 7) {
       if (position_ == end_) return Fail();
+      // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): null is the end, which it is not here
       const auto byte = static_cast<uint8_t>(*position_++);
       // The tenth byte holds one bit; protobuf's readers drop what is above it.
       value |= static_cast<uint64_t>(byte & 0x7f) << shift;
