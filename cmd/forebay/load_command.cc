@@ -22,6 +22,8 @@ namespace {
 struct LoadFlags {
   loadgen::LoadOptions load;
   std::string protocol = "1.0";
+  std::string signal = "metrics";
+  uint32_t series_per_request = 0;  // 0: the signal's default
   std::string values = "counter";
   std::string churn_clock = "wall";
   std::string duration;
@@ -39,6 +41,10 @@ struct LoadFlags {
 Result<loadgen::LoadOptions> MakeOptions(const LoadFlags& flags) {
   loadgen::LoadOptions options = flags.load;
   FOREBAY_ASSIGN_OR_RETURN(options.protocol, loadgen::ParseProtocol(flags.protocol));
+  FOREBAY_ASSIGN_OR_RETURN(options.signal, loadgen::ParseSignal(flags.signal));
+  options.series_per_request = flags.series_per_request > 0
+                                   ? flags.series_per_request
+                                   : loadgen::DefaultSeriesPerRequest(options.signal);
   FOREBAY_ASSIGN_OR_RETURN(options.values, loadgen::ParseValueMode(flags.values));
   FOREBAY_ASSIGN_OR_RETURN(options.churn_clock, loadgen::ParseChurnClock(flags.churn_clock));
   if (!flags.duration.empty()) {
@@ -86,8 +92,16 @@ int Run(const LoadFlags& flags) {
 void AddShape(CLI::App& command, LoadFlags& flags) {
   loadgen::LoadOptions& load = flags.load;
   const char* const group = "Shape of the load";
-  command.add_option("--protocol", flags.protocol, "version of remote write")
-      ->type_name("1.0|2.0")
+  command.add_option("--protocol", flags.protocol, "version of remote write, or OTLP")
+      ->type_name("1.0|2.0|otlp-http|otlp-grpc")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--signal", flags.signal, "what OTLP carries")
+      ->type_name("metrics|logs|traces")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--record-bytes", load.record_bytes, "size of a log record or span, as encoded")
       ->capture_default_str()
       ->group(group);
   command.add_option("--series", load.series, "active series")->capture_default_str()->group(group);
@@ -99,8 +113,10 @@ void AddShape(CLI::App& command, LoadFlags& flags) {
   command.add_option("--samples-per-series", load.samples_per_series, "in a request")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--series-per-request", load.series_per_request, "series in a request")
-      ->capture_default_str()
+  command
+      .add_option("--series-per-request", flags.series_per_request,
+                  "series in a request; default 2000, of logs and traces 512")
+      ->check(CLI::PositiveNumber)
       ->group(group);
   command
       .add_option("--churn", load.churn_percent_per_minute,
@@ -155,11 +171,12 @@ void AddPace(CLI::App& command, LoadFlags& flags) {
 }  // namespace
 
 void AddLoadCommand(CLI::App& app, int& exit_code) {
-  CLI::App* command =
-      app.add_subcommand("load", "Send made-up remote-write load and account for every sample");
+  CLI::App* command = app.add_subcommand(
+      "load", "Send made-up remote-write or OTLP load and account for every sample");
   auto flags = std::make_shared<LoadFlags>();
   loadgen::LoadOptions& load = flags->load;
-  command->add_option("--url", load.url, "receiver")->capture_default_str();
+  command->add_option("--url", load.url,
+                      "receiver; default: the protocol's port and path on this machine");
   AddShape(*command, *flags);
   AddPace(*command, *flags);
   const char* const group = "Identity and TLS";

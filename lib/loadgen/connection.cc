@@ -258,6 +258,7 @@ Result<Reply> Connection::Receive(Waiter& waiter) {
       } else if (http::EqualsIgnoreCase(name, "Transfer-Encoding")) {
         // The status is all that matters of a chunked answer; the connection is not used again.
         content_length = 0;
+        reply.body_whole = false;
         reply.close = true;
       }
       ApplyHeader(name, value, now, reply);
@@ -267,12 +268,14 @@ Result<Reply> Connection::Receive(Waiter& waiter) {
     if (reply.status == 204 || reply.status == 304) content_length = 0;
     if (content_length > kMaxReplyBody) {
       content_length = 0;
+      reply.body_whole = false;
       reply.close = true;
     }
     while (input_.size() < content_length) {
       FOREBAY_ASSIGN_OR_RETURN(const size_t n, ReadSome(waiter));
-      if (n == 0) break;
+      if (n == 0) break;  // torn
     }
+    reply.body_whole = reply.body_whole && input_.size() >= content_length;
     reply.body = input_.substr(0, content_length);
     // Bytes that belong to no request: whatever they are, they must not be the next request's
     // answer.

@@ -30,15 +30,16 @@ struct Endpoint {
 // Shape: http://host[:port][/path] or https. Errors: kInvalidArgument.
 Result<Endpoint> ParseUrl(std::string_view url);
 
-// What a server answered, as far as a sender of remote write cares.
+// What a server answered, as far as a sender cares.
 struct Reply {
-  int status = 0;
+  int status = 0;  // of HTTP; over gRPC that of the call
   std::optional<std::chrono::milliseconds> retry_after;
   // X-Prometheus-Remote-Write-*-Written of 2.0.
   std::optional<uint64_t> samples_written;
   std::optional<uint64_t> histograms_written;
   std::optional<uint64_t> exemplars_written;
-  std::string body;  // the first bytes of it
+  std::string body;        // up to kMaxReplyBody; over gRPC the message of the answer or error
+  bool body_whole = true;  // false: it is too long, or was not read
   bool close = false;
 };
 

@@ -76,6 +76,37 @@ Status CheckTimes(const LoadOptions& options) {
   return OkStatus();
 }
 
+Status CheckOtlp(const LoadOptions& options) {
+  if (!IsOtlp(options.protocol)) {
+    if (options.signal == Signal::kMetrics) return OkStatus();
+    return Invalid("signal: logs and traces need the protocol otlp-http or otlp-grpc");
+  }
+  if (options.histogram_share > 0 || options.exemplar_share > 0)
+    return Invalid("histograms and exemplars are for remote write, not for OTLP");
+  if (options.record_bytes < kMinRecordBytes || options.record_bytes > kMaxRecordBytes) {
+    return Invalid(fmt::format("record-bytes: {} is not in {}..{}", options.record_bytes,
+                               kMinRecordBytes, kMaxRecordBytes));
+  }
+  if (options.protocol == Protocol::kOtlpGrpc && options.tls.insecure_skip_verify)
+    return Invalid("insecure is not for otlp-grpc: name the authority with ca");
+  return OkStatus();
+}
+
+// The endpoint that was given, or the default one, with the path of the signal where it has none.
+std::string EndpointUrl(const LoadOptions& options) {
+  if (options.protocol == Protocol::kOtlpGrpc)
+    return options.url.empty() ? "http://127.0.0.1:4317" : options.url;
+  if (options.protocol != Protocol::kOtlpHttp)
+    return options.url.empty() ? "http://127.0.0.1:9090/api/v1/write" : options.url;
+  std::string url = options.url.empty() ? "http://127.0.0.1:9090" : options.url;
+  const size_t scheme = url.find("://");
+  const size_t path = scheme == std::string::npos ? 0 : url.find_first_of("/?", scheme + 3);
+  if (path == std::string::npos) url += '/';
+  if (path == std::string::npos || (path + 1 == url.size() && url.back() == '/'))
+    url += fmt::format("v1/{}", SignalName(options.signal));
+  return url;
+}
+
 Status CheckHeaders(const LoadOptions& options) {
   bool safe = IsHeaderSafe(options.tenant) && IsHeaderSafe(options.tenant_header) &&
               IsHeaderSafe(options.bearer) && IsHeaderSafe(options.user_agent);
@@ -97,6 +128,8 @@ Result<LoadOptions> ResolveOptions(LoadOptions options) {
   FOREBAY_RETURN_IF_ERROR(CheckShares(options));
   FOREBAY_RETURN_IF_ERROR(CheckTimes(options));
   FOREBAY_RETURN_IF_ERROR(CheckHeaders(options));
+  FOREBAY_RETURN_IF_ERROR(CheckOtlp(options));
+  options.url = EndpointUrl(options);
   if (options.duration == std::chrono::milliseconds{0}) {
     options.duration = options.samples > 0 ? std::chrono::milliseconds(3'600'000)
                                            : std::chrono::milliseconds(30'000);
@@ -110,8 +143,38 @@ Result<LoadOptions> ResolveOptions(LoadOptions options) {
 Result<Protocol> ParseProtocol(std::string_view text) {
   if (text == "1.0" || text == "1") return Protocol::kRemoteWrite1;
   if (text == "2.0" || text == "2") return Protocol::kRemoteWrite2;
-  return Invalid(fmt::format("protocol: '{}' is not 1.0 or 2.0", text));
+  if (text == "otlp-http") return Protocol::kOtlpHttp;
+  if (text == "otlp-grpc") return Protocol::kOtlpGrpc;
+  return Invalid(fmt::format("protocol: '{}' is not 1.0, 2.0, otlp-http or otlp-grpc", text));
 }
+
+Result<Signal> ParseSignal(std::string_view text) {
+  for (const Signal signal : {Signal::kMetrics, Signal::kLogs, Signal::kTraces}) {
+    if (text == SignalName(signal)) return signal;
+  }
+  return Invalid(fmt::format("signal: '{}' is not metrics, logs or traces", text));
+}
+
+bool IsOtlp(Protocol protocol) {
+  return protocol == Protocol::kOtlpHttp || protocol == Protocol::kOtlpGrpc;
+}
+
+std::string_view ProtocolName(Protocol protocol) {
+  constexpr std::string_view kNames[] = {"1.0", "2.0", "otlp-http", "otlp-grpc"};
+  return kNames[static_cast<size_t>(protocol)];
+}
+
+std::string_view SignalName(Signal signal) {
+  constexpr std::string_view kNames[] = {"metrics", "logs", "traces"};
+  return kNames[static_cast<size_t>(signal)];
+}
+
+std::string_view ItemsName(Signal signal) {
+  constexpr std::string_view kNames[] = {"samples", "records", "spans"};
+  return kNames[static_cast<size_t>(signal)];
+}
+
+uint32_t DefaultSeriesPerRequest(Signal signal) { return signal == Signal::kMetrics ? 2000 : 512; }
 
 Result<ValueMode> ParseValueMode(std::string_view text) {
   if (text == "counter") return ValueMode::kCounter;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,11 +22,18 @@ inline constexpr uint32_t kMinLabels = 3;
 inline constexpr uint32_t kMaxLabels = 64;
 inline constexpr uint32_t kMaxConnections = 1024;
 inline constexpr uint64_t kMaxSamplesPerRequest = 1'000'000;
+// Bytes of a log record or span.
+inline constexpr uint32_t kMinRecordBytes = 250;
+inline constexpr uint32_t kMaxRecordBytes = 64 << 10;
 inline constexpr std::chrono::hours kMaxDuration{24 * 30};
 // Bodies that --dump may write.
 inline constexpr uint64_t kMaxDumpedRequests = 1'000'000;
 
-enum class Protocol { kRemoteWrite1, kRemoteWrite2 };
+enum class Protocol { kRemoteWrite1, kRemoteWrite2, kOtlpHttp, kOtlpGrpc };
+
+// What OTLP carries. A sample of the other options is then a data point, a log record or a span,
+// and a series a stream of them.
+enum class Signal { kMetrics, kLogs, kTraces };
 
 // What a sample's value is; both can be computed again from series, sample number and series count.
 enum class ValueMode {
@@ -47,8 +55,12 @@ struct TlsOptions {
 };
 
 struct LoadOptions {
-  std::string url = "http://127.0.0.1:9090/api/v1/write";
+  // Empty: the default port of the protocol on this machine. OTLP over HTTP: without a path it gets
+  // /v1/metrics, /v1/logs or /v1/traces.
+  std::string url;
   Protocol protocol = Protocol::kRemoteWrite1;
+  Signal signal = Signal::kMetrics;  // other ones by OTLP only
+  uint32_t record_bytes = 300;       // encoded, of a log record or span
 
   uint64_t series = 10'000;
   uint32_t tables = 0;              // metrics; 0: min(200, series / 500), at least 1
@@ -89,7 +101,16 @@ struct LoadOptions {
 // Errors: kInvalidArgument naming the option. Threads: any.
 Result<LoadOptions> ResolveOptions(LoadOptions options);
 
-Result<Protocol> ParseProtocol(std::string_view text);      // "1.0", "2.0"
+bool IsOtlp(Protocol protocol);
+std::string_view ProtocolName(Protocol protocol);
+std::string_view SignalName(Signal signal);
+// "samples", "records" or "spans".
+std::string_view ItemsName(Signal signal);
+// What exporters send: 2000 data points, 512 records or spans.
+uint32_t DefaultSeriesPerRequest(Signal signal);
+
+Result<Protocol> ParseProtocol(std::string_view text);      // "1.0", "2.0", "otlp-http" ...
+Result<Signal> ParseSignal(std::string_view text);          // "metrics", "logs", "traces"
 Result<ValueMode> ParseValueMode(std::string_view text);    // "counter", "unique"
 Result<ChurnClock> ParseChurnClock(std::string_view text);  // "wall", "sample"
 

@@ -47,6 +47,13 @@ void TextAccount(std::string_view name, const Account& account, std::string& out
                  account.offered(), account.accepted, account.refused, account.unknown);
 }
 
+// "remote write 1.0" or "otlp-grpc logs".
+std::string LoadName(const LoadOptions& options) {
+  if (!IsOtlp(options.protocol))
+    return fmt::format("remote write {}", ProtocolName(options.protocol));
+  return fmt::format("{} {}", ProtocolName(options.protocol), SignalName(options.signal));
+}
+
 }  // namespace
 
 void Account::Merge(const Account& other) {
@@ -83,11 +90,12 @@ std::string FormatText(const LoadReport& report) {
   std::string out;
   const auto add = std::back_inserter(out);
   fmt::format_to(add, "target        {}\n", o.url);
+  const std::string_view items = ItemsName(o.signal);
   fmt::format_to(add,
-                 "load          remote write {}, {} series in {} tables, {} labels, {} x {} "
-                 "samples a request, {} connections{}\n",
-                 o.protocol == Protocol::kRemoteWrite1 ? "1.0" : "2.0", o.series, o.tables,
-                 o.labels, o.series_per_request, o.samples_per_series, o.connections,
+                 "load          {}, {} series in {} tables, {} labels, {} x {} {} a request, "
+                 "{} connections{}\n",
+                 LoadName(o), o.series, o.tables, o.labels, o.series_per_request,
+                 o.samples_per_series, items, o.connections,
                  o.churn_percent_per_minute > 0
                      ? fmt::format(", churn {} % a minute", o.churn_percent_per_minute)
                      : "");
@@ -95,18 +103,19 @@ std::string FormatText(const LoadReport& report) {
                  report.interrupted ? " (interrupted)" : "");
   fmt::format_to(add, "{:<14}{:>16}{:>16}{:>16}{:>16}\n", "", "sent", "accepted", "refused",
                  "unknown");
-  TextAccount("samples", report.samples, out);
+  TextAccount(items, report.samples, out);
   if (report.histograms.offered() > 0) TextAccount("histograms", report.histograms, out);
   if (report.exemplars.offered() > 0) TextAccount("exemplars", report.exemplars, out);
   const uint64_t points = Points(report);
-  fmt::format_to(add, "\nrate          {:.0f} samples/s accepted, {:.2f} MB/s of bodies\n",
+  const std::string_view item = items.substr(0, items.size() - 1);
+  fmt::format_to(add, "\nrate          {:.0f} {}/s accepted, {:.2f} MB/s of bodies\n",
                  PerSecond(report.samples.accepted + report.histograms.accepted, report.elapsed),
-                 PerSecond(report.body_bytes, report.elapsed) / 1e6);
-  fmt::format_to(add, "size          {:.1f} B of protobuf and {:.1f} B on the wire a sample\n",
+                 items, PerSecond(report.body_bytes, report.elapsed) / 1e6);
+  fmt::format_to(add, "size          {:.1f} B of protobuf and {:.1f} B on the wire a {}\n",
                  Ratio(static_cast<double>(report.raw_bytes), points),
-                 Ratio(static_cast<double>(report.body_bytes), points));
-  fmt::format_to(add, "sender        {:.0f} ns of CPU a sample\n",
-                 Ratio(static_cast<double>(report.client_cpu.count()), points));
+                 Ratio(static_cast<double>(report.body_bytes), points), item);
+  fmt::format_to(add, "sender        {:.0f} ns of CPU a {}\n",
+                 Ratio(static_cast<double>(report.client_cpu.count()), points), item);
   fmt::format_to(
       add,
       "latency       p50 {:.2f} ms, p90 {:.2f} ms, p99 {:.2f} ms, p99.9 {:.2f} ms, max {:.2f} ms\n",
@@ -114,8 +123,8 @@ std::string FormatText(const LoadReport& report) {
       Millis(report.latency.Percentile(99)), Millis(report.latency.Percentile(99.9)),
       Millis(report.latency.max()));
   if (o.rate > 0) {
-    fmt::format_to(add, "schedule      {:.0f} samples/s asked for, at most {:.2f} ms behind\n",
-                   o.rate, Millis(report.max_behind));
+    fmt::format_to(add, "schedule      {:.0f} {}/s asked for, at most {:.2f} ms behind\n", o.rate,
+                   items, Millis(report.max_behind));
   }
   std::string statuses;
   for (const auto& [status, count] : report.statuses)
@@ -124,9 +133,8 @@ std::string FormatText(const LoadReport& report) {
                  report.requests, statuses, report.retries, report.network_errors, report.connects);
   if (report.maybe_duplicated > 0) {
     fmt::format_to(
-        add,
-        "resent        {} samples after an attempt without an answer: they may be there twice\n",
-        report.maybe_duplicated);
+        add, "resent        {} {} after an attempt without an answer: they may be there twice\n",
+        report.maybe_duplicated, items);
   }
   if (!report.first_error.empty()) fmt::format_to(add, "first error   {}\n", report.first_error);
   return out;
@@ -140,9 +148,9 @@ std::string FormatJson(const LoadReport& report) {
                    count);
   }
   std::string out = fmt::format(
-      R"({{"url":{},"protocol":"{}","series":{},"tables":{},"labels":{},"samples_per_series":{},)"
+      R"({{"url":{},"protocol":"{}","signal":"{}","series":{},"tables":{},"labels":{},"samples_per_series":{},)"
       R"("series_per_request":{},"connections":{},"churn_percent_per_minute":{},"rate":{},)",
-      JsonString(o.url), o.protocol == Protocol::kRemoteWrite1 ? "1.0" : "2.0", o.series, o.tables,
+      JsonString(o.url), ProtocolName(o.protocol), SignalName(o.signal), o.series, o.tables,
       o.labels, o.samples_per_series, o.series_per_request, o.connections,
       o.churn_percent_per_minute, o.rate);
   out += fmt::format(

@@ -26,15 +26,15 @@ struct LoadReport {
   std::chrono::nanoseconds elapsed{0};
   bool interrupted = false;
 
-  Account samples;
+  Account samples;  // data points, records or spans of OTLP
   Account histograms;
   Account exemplars;
   uint64_t requests = 0;  // bodies handed out
   uint64_t retries = 0;   // attempts beyond the first
   uint64_t connects = 0;
   uint64_t network_errors = 0;
-  // Samples that were sent once more after an attempt without an answer: the receiver may hold them
-  // twice.
+  // Of `samples` what was sent once more after an attempt without an answer: the receiver may hold
+  // them twice.
   uint64_t maybe_duplicated = 0;
   std::map<int, uint64_t> statuses;  // answers by status, retries included
   uint64_t raw_bytes = 0;            // of bodies before compression

@@ -138,17 +138,6 @@ RequestTemplate::RequestTemplate(const SeriesModel& model, const Shape& shape)
   Encode();
 }
 
-bool RequestTemplate::UpdateGenerations(std::chrono::milliseconds elapsed) {
-  bool changed = false;
-  uint64_t target = model_.Target(shape_.first_series);
-  for (uint32_t& generation : generations_) {
-    const uint32_t now = model_.Generation(target++, elapsed);
-    changed = changed || now != generation;
-    generation = now;
-  }
-  return changed;
-}
-
 void RequestTemplate::EncodeLabels1(std::span<const Label> labels) {
   for (const Label& label : labels) {
     const size_t bytes = 2 + VarintSize(label.name.size()) + VarintSize(label.value.size()) +
@@ -272,7 +261,7 @@ void RequestTemplate::Encode() {
 std::string_view RequestTemplate::Fill(uint64_t round, std::span<const int64_t> timestamps,
                                        std::chrono::milliseconds elapsed) {
   FOREBAY_CHECK(timestamps.size() == shape_.samples_per_series);
-  if (UpdateGenerations(elapsed)) Encode();
+  if (model_.UpdateGenerations(model_.Target(shape_.first_series), elapsed, generations_)) Encode();
   char* const body = body_.data();
   const uint64_t first_sample = round * shape_.samples_per_series;
   for (const Slot& slot : slots_) {

@@ -71,7 +71,6 @@ class RequestTemplate {
     uint32_t sample = 0;  // within the series and request
   };
 
-  bool UpdateGenerations(std::chrono::milliseconds elapsed);
   void Encode();
   void EncodeLabels1(std::span<const Label> labels);
   void EncodeSeries(uint32_t index, bool histogram, bool exemplar);

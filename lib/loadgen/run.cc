@@ -10,11 +10,14 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/thread.h"
+#include "loadgen/otlp_answer.h"
+#include "loadgen/otlp_template.h"
 #include "loadgen/plan.h"
 #include "loadgen/request_template.h"
 #include "loadgen/sender.h"
@@ -50,11 +53,60 @@ RequestTemplate::Shape GroupShape(const LoadOptions& options, const RequestPlan&
   return shape;
 }
 
+OtlpTemplate::Shape OtlpShape(const LoadOptions& options, const RequestPlan& plan, uint64_t group) {
+  OtlpTemplate::Shape shape;
+  shape.signal = options.signal;
+  shape.values = options.values;
+  shape.first_series = plan.first_series(group);
+  shape.series = plan.group_series(group);
+  shape.samples_per_series = options.samples_per_series;
+  shape.record_bytes = options.record_bytes;
+  return shape;
+}
+
+// The body of a group's request, of either protocol.
+class GroupBody {
+ public:
+  GroupBody(const SeriesModel& model, const LoadOptions& options, const RequestPlan& plan,
+            uint64_t group) {
+    if (IsOtlp(options.protocol)) {
+      body_.emplace<OtlpTemplate>(model, OtlpShape(options, plan, group));
+    } else {
+      body_.emplace<RequestTemplate>(model, GroupShape(options, plan, group));
+    }
+  }
+
+  // Replaces `wire` by what is to be sent: remote write compressed, OTLP as it is. Returns the size
+  // of the protobuf.
+  size_t Make(uint64_t round, std::span<const int64_t> timestamps, milliseconds elapsed,
+              ByteBuffer& wire) {
+    if (auto* const otlp = std::get_if<OtlpTemplate>(&body_)) {
+      const std::string_view raw = otlp->Fill(round, timestamps, elapsed);
+      // The next request of the group may be made while this one is still on its way.
+      wire.clear();
+      wire.Append(raw);
+      return raw.size();
+    }
+    const std::string_view raw = std::get<RequestTemplate>(body_).Fill(round, timestamps, elapsed);
+    CompressSnappy(raw, wire);
+    return raw.size();
+  }
+  const RequestContents& contents() const {
+    if (const auto* const otlp = std::get_if<OtlpTemplate>(&body_)) return otlp->contents();
+    return std::get<RequestTemplate>(body_).contents();
+  }
+
+ private:
+  std::variant<std::monostate, RequestTemplate, OtlpTemplate> body_;
+};
+
 // A series group; the mutex is held while a body is made, never while it is sent.
 struct Group {
-  Group(const SeriesModel& model, const RequestTemplate::Shape& shape) : body(model, shape) {}
+  Group(const SeriesModel& model, const LoadOptions& options, const RequestPlan& plan,
+        uint64_t number)
+      : body(model, options, plan, number) {}
   Mutex mutex;
-  RequestTemplate body GUARDED_BY(mutex);
+  GroupBody body GUARDED_BY(mutex);
   int64_t last_timestamp GUARDED_BY(mutex) = 0;  // Unix ms
 };
 
@@ -63,7 +115,7 @@ struct Shared {
   Shared(const LoadOptions& o, UnixMillis now) : options(o), model(ModelOptions(o)), plan(o, now) {
     groups.reserve(plan.groups());
     for (uint64_t g = 0; g < plan.groups(); ++g) {
-      groups.push_back(std::make_unique<Group>(model, GroupShape(o, plan, g)));
+      groups.push_back(std::make_unique<Group>(model, o, plan, g));
     }
   }
 
@@ -115,6 +167,7 @@ class Worker {
   RequestContents MakeBody(uint64_t number);
   void Deliver(const RequestContents& contents, Steady::time_point intended);
   void Settle(const RequestContents& contents, const Reply& reply);
+  void SettleOtlp(const RequestContents& contents, const Reply& reply);
   void SettleUnknown(const RequestContents& contents);
   void NoteError(std::string text);
   bool SleepUntil(Steady::time_point time, Steady::time_point limit);
@@ -179,11 +232,10 @@ RequestContents Worker::MakeBody(uint64_t number) {
   MutexLock lock(group.mutex);
   shared_.plan.Timestamps(round, now, group.last_timestamp, timestamps_);
   group.last_timestamp = timestamps_.back();
-  const std::string_view raw =
-      group.body.Fill(round, timestamps_, shared_.plan.ChurnTime(round, elapsed));
-  CompressSnappy(raw, compressed_);
+  const size_t raw =
+      group.body.Make(round, timestamps_, shared_.plan.ChurnTime(round, elapsed), compressed_);
   ++report_.requests;
-  report_.raw_bytes += raw.size();
+  report_.raw_bytes += raw;
   report_.body_bytes += compressed_.size();
   return group.body.contents();
 }
@@ -198,7 +250,7 @@ void Worker::Deliver(const RequestContents& contents, Steady::time_point intende
     std::optional<milliseconds> retry_after;
     if (reply.ok()) {
       ++report_.statuses[reply->status];
-      const Verdict verdict = Judge(reply->status);
+      const Verdict verdict = Judge(shared_.options.protocol, *reply);
       if (verdict != Verdict::kAccepted)
         NoteError(fmt::format("{}: {}", reply->status, reply->body));
       if (verdict != Verdict::kRetry || !shared_.options.retry || GiveUp()) {
@@ -235,6 +287,10 @@ void Worker::Deliver(const RequestContents& contents, Steady::time_point intende
 }
 
 void Worker::Settle(const RequestContents& contents, const Reply& reply) {
+  if (IsOtlp(shared_.options.protocol)) {
+    SettleOtlp(contents, reply);
+    return;
+  }
   const auto settle = [&](Account& account, uint64_t count, std::optional<uint64_t> written) {
     if (Judge(reply.status) == Verdict::kAccepted) {
       account.accepted += count;
@@ -251,6 +307,23 @@ void Worker::Settle(const RequestContents& contents, const Reply& reply) {
   settle(report_.samples, contents.samples, reply.samples_written);
   settle(report_.histograms, contents.histograms, reply.histograms_written);
   settle(report_.exemplars, contents.exemplars, reply.exemplars_written);
+}
+
+// A success tells how many items were rejected; any other answer means that nothing was taken.
+void Worker::SettleOtlp(const RequestContents& contents, const Reply& reply) {
+  if (Judge(shared_.options.protocol, reply) != Verdict::kAccepted) {
+    report_.samples.refused += contents.samples;
+    return;
+  }
+  const auto partial = reply.body_whole ? ParseExportResponse(reply.body) : std::nullopt;
+  if (!partial || partial->rejected > contents.samples) {
+    NoteError("the answer is no export response");
+    SettleUnknown(contents);
+    return;
+  }
+  report_.samples.accepted += contents.samples - partial->rejected;
+  report_.samples.refused += partial->rejected;
+  if (!partial->message.empty()) NoteError(partial->message);
 }
 
 void Worker::SettleUnknown(const RequestContents& contents) {
@@ -271,6 +344,30 @@ Verdict Judge(int status) {
   if (status >= 200 && status < 300) return Verdict::kAccepted;
   if (status >= 500 || status == 429) return Verdict::kRetry;
   return Verdict::kRefused;
+}
+
+Verdict Judge(Protocol protocol, const Reply& reply) {
+  const int status = reply.status;
+  if (protocol == Protocol::kOtlpHttp) {
+    if (status == 429 || (status >= 502 && status <= 504)) return Verdict::kRetry;
+    return status >= 200 && status < 300 ? Verdict::kAccepted : Verdict::kRefused;
+  }
+  if (protocol != Protocol::kOtlpGrpc) return Judge(status);
+  switch (status) {
+    case 0:
+      return Verdict::kAccepted;
+    case 1:   // CANCELLED
+    case 4:   // DEADLINE_EXCEEDED
+    case 10:  // ABORTED
+    case 11:  // OUT_OF_RANGE
+    case 14:  // UNAVAILABLE
+    case 15:  // DATA_LOSS
+      return Verdict::kRetry;
+    case 8:  // RESOURCE_EXHAUSTED
+      return reply.retry_after ? Verdict::kRetry : Verdict::kRefused;
+    default:
+      return Verdict::kRefused;
+  }
 }
 
 milliseconds Backoff(uint32_t attempt, std::optional<milliseconds> retry_after) {
@@ -330,18 +427,18 @@ Result<uint64_t> DumpBodies(const LoadOptions& given, io::FileSystem& fs,
   FOREBAY_RETURN_IF_ERROR(fs.CreateDirectories(directory));
   ByteBuffer compressed;
   std::vector<int64_t> timestamps(options.samples_per_series);
-  const char* extension = options.protocol == Protocol::kRemoteWrite2 ? "rw2" : "rw1";
+  std::string extension = options.protocol == Protocol::kRemoteWrite2 ? "rw2.snappy" : "rw1.snappy";
+  if (IsOtlp(options.protocol)) extension = fmt::format("{}.pb", SignalName(options.signal));
   for (uint64_t n = 0; n < requests; ++n) {
     const uint64_t round = n / shared.groups.size();
     Group& group = *shared.groups[n % shared.groups.size()];
     shared.plan.Timestamps(round, now, 0, timestamps);
     {
       MutexLock lock(group.mutex);
-      CompressSnappy(
-          group.body.Fill(round, timestamps, shared.plan.ChurnTime(round, milliseconds{0})),
-          compressed);
+      (void)group.body.Make(round, timestamps, shared.plan.ChurnTime(round, milliseconds{0}),
+                            compressed);
     }
-    const std::string path = io::JoinPath(directory, fmt::format("{:06}.{}.snappy", n, extension));
+    const std::string path = io::JoinPath(directory, fmt::format("{:06}.{}", n, extension));
     FOREBAY_ASSIGN_OR_RETURN(const std::unique_ptr<io::File> file,
                              fs.Open(path, io::OpenMode::kCreateOrTruncate));
     FOREBAY_RETURN_IF_ERROR(file->Write(compressed.view()));

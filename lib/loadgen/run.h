@@ -21,10 +21,13 @@
 
 namespace forebay::loadgen {
 
-// What becomes of a request after an answer. Source: Prometheus remote write 2.0, "Retries
-// & Backoff".
+// What becomes of a request after an answer.
 enum class Verdict { kAccepted, kRefused, kRetry };
+// By the status of HTTP. Source: Prometheus remote write 2.0, "Retries & Backoff".
 Verdict Judge(int status);
+// Source: for OTLP its specification, "Failures": only 429, 502, 503 and 504, or the codes of gRPC
+// that may be tried again.
+Verdict Judge(Protocol protocol, const Reply& reply);
 
 // Time before attempt `attempt` (from 1): 30 ms doubled each time, 5 s at most; Retry-After comes
 // first.
@@ -35,7 +38,8 @@ std::chrono::milliseconds Backoff(uint32_t attempt,
 // Errors: kInvalidArgument for options; what the network does is in the report.
 Result<LoadReport> RunLoad(const LoadOptions& options, const std::stop_token& stop);
 
-// Writes the bodies that a run would send to <directory>/<number, 6 digits>.<rw1|rw2>.snappy: those
+// Writes the bodies that a run would send to <directory>/<number, 6 digits>.<rw1|rw2>.snappy, or
+// .<signal>.pb of OTLP: those
 // of options.samples, or one round. Returns how many. The same options with `start` and `step` give
 // the same bytes. Errors: kInvalidArgument, io.
 Result<uint64_t> DumpBodies(const LoadOptions& options, io::FileSystem& fs,

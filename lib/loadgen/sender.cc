@@ -29,12 +29,15 @@ namespace {
 
 http::HeaderList ProtocolHeaders(const LoadOptions& options) {
   const bool v2 = options.protocol == Protocol::kRemoteWrite2;
+  const bool otlp = IsOtlp(options.protocol);
   http::HeaderList headers;
   headers.emplace_back("Content-Type",
                        v2 ? "application/x-protobuf;proto=io.prometheus.write.v2.Request"
                           : "application/x-protobuf");
-  headers.emplace_back("Content-Encoding", "snappy");
-  headers.emplace_back("X-Prometheus-Remote-Write-Version", v2 ? "2.0.0" : "0.1.0");
+  if (!otlp) {
+    headers.emplace_back("Content-Encoding", "snappy");
+    headers.emplace_back("X-Prometheus-Remote-Write-Version", v2 ? "2.0.0" : "0.1.0");
+  }
   headers.emplace_back("User-Agent", options.user_agent);
   if (!options.tenant.empty()) headers.emplace_back(options.tenant_header, options.tenant);
   if (!options.basic.empty())
@@ -49,6 +52,10 @@ http::HeaderList ProtocolHeaders(const LoadOptions& options) {
 Result<Sender> Sender::Create(const LoadOptions& options) {
   FOREBAY_ASSIGN_OR_RETURN(Endpoint endpoint, ParseUrl(options.url));
   Sender sender(options);
+  if (options.protocol == Protocol::kOtlpGrpc) {
+    FOREBAY_ASSIGN_OR_RETURN(sender.grpc_, GrpcSender::Create(options));
+    return sender;
+  }
   sender.headers_ = ProtocolHeaders(options);
   if (endpoint.tls) {
     http::ClientOptions client;
@@ -95,6 +102,7 @@ Result<Reply> Sender::PostTls(std::string_view body, uint32_t attempt) {
 
 Result<Reply> Sender::Post(std::string_view body, uint32_t attempt, MonotonicTime deadline,
                            const std::stop_token& stop) {
+  if (grpc_) return grpc_->Post(body, deadline, stop, stop_grace_);
   if (client_) return PostTls(body, attempt);
   head_ = fixed_head_;
   if (attempt > 0) fmt::format_to(std::back_inserter(head_), "Retry-Attempt: {}\r\n", attempt);

@@ -1,10 +1,11 @@
-// Posts remote-write bodies to one endpoint over one connection: the headers of the protocol, the
-// tenant and the credentials, made once.
+// Posts bodies of remote write or OTLP to one endpoint over one connection: the headers of the
+// protocol, the tenant and the credentials, made once.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "http/client.h"
 #include "loadgen/connection.h"
+#include "loadgen/grpc_sender.h"
 #include "loadgen/options.h"
 
 namespace forebay::loadgen {
@@ -28,7 +30,10 @@ class Sender {
                      const std::stop_token& stop);
 
   // Zero for https, which does not say.
-  uint64_t connects() const { return connection_ ? connection_->connects() : 0; }
+  uint64_t connects() const {
+    if (grpc_) return grpc_->connects();
+    return connection_ ? connection_->connects() : 0;
+  }
 
  private:
   explicit Sender(const LoadOptions& options) : url_(options.url), stop_grace_(options.drain) {}
@@ -36,8 +41,9 @@ class Sender {
   Result<Reply> PostTls(std::string_view body, uint32_t attempt);
 
   std::string url_;
-  std::unique_ptr<Connection> connection_;  // one of the two
+  std::unique_ptr<Connection> connection_;  // one of the three
   std::unique_ptr<http::Client> client_;
+  std::optional<GrpcSender> grpc_;
   http::HeaderList headers_;
   std::chrono::milliseconds stop_grace_;
   std::string fixed_head_;  // request line and the headers that never change

@@ -99,6 +99,18 @@ uint32_t SeriesModel::Generation(uint64_t target, std::chrono::milliseconds elap
   return static_cast<uint32_t>(minutes * options_.churn_percent_per_minute / 100 + turn);
 }
 
+bool SeriesModel::UpdateGenerations(uint64_t first_target, std::chrono::milliseconds elapsed,
+                                    std::vector<uint32_t>& generations) const {
+  bool changed = false;
+  uint64_t target = first_target;
+  for (uint32_t& generation : generations) {
+    const uint32_t now = Generation(target++, elapsed);
+    changed = changed || now != generation;
+    generation = now;
+  }
+  return changed;
+}
+
 std::string SeriesModel::MetricName(uint32_t metric) const {
   // Stems hold no digits, so the number keeps names apart also as table names, which lose the '_'.
   return fmt::format("{}_{}_{}", Pick(kMetricStems, metric), metric, Pick(kMetricUnits, metric));

@@ -44,6 +44,11 @@ class SeriesModel {
   // the share of them that churn asks for is replaced in every minute.
   uint32_t Generation(uint64_t target, std::chrono::milliseconds elapsed) const;
 
+  // Brings the generations of the targets from `first_target` on up to date. Returns whether one
+  // changed.
+  bool UpdateGenerations(uint64_t first_target, std::chrono::milliseconds elapsed,
+                         std::vector<uint32_t>& generations) const;
+
   // Replaces `out` by the labels, ordered by name (bytes). Keeps its memory.
   void Labels(uint64_t series, uint32_t generation, std::vector<Label>& out) const;
   std::string MetricName(uint32_t metric) const;

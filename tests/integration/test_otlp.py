@@ -115,6 +115,33 @@ def test_records_of_the_sdk_arrive_once_and_equal_through_a_kill(make_forebay, t
     check(node)
 
 
+@pytest.mark.parametrize("transport", ["http", "grpc"])
+def test_what_the_load_generator_sent_is_there_once(make_forebay, transport):
+    node = start(make_forebay)
+    url = node.ingest_url if transport == "http" else url_of(node, "grpc", "")
+    streams, records = 700, 2800  # four rounds of two requests
+    for signal in SIGNALS:
+        outcome = node.run("load", "--protocol", f"otlp-{transport}", "--signal", signal, "--url", url, "--series", streams,
+                           "--tables", 2, "--samples", records, "--values", "unique", "--step", "1s", "--start", "1760000000000",
+                           "--json")
+        report = json.loads(outcome.stdout)
+        assert outcome.returncode == 0, report
+        assert report["samples"] == {"sent": records, "accepted": records, "refused": 0, "unknown": 0}
+        assert report["requests"] == (4 if signal == "metrics" else 8)
+        assert set(report["statuses"]) == ({"200"} if transport == "http" else {"0"})
+    node.flush()
+    logs = sorted(node.rows("OtelLogs"), key=lambda row: row["Body"])
+    assert [int(json.loads(row["Body"])[:16]) for row in logs] == list(range(records))
+    assert [row["Timestamp"] for row in logs[::streams]] == [f"2025-10-09T08:53:2{n}Z" for n in range(4)]
+    spans = sorted(node.rows("OtelTraces"), key=lambda row: row["SpanId"])
+    assert [int(row["SpanId"], 16) - 1 for row in spans] == list(range(records))
+    assert {row["Duration"] for row in spans} == {"25000000"}
+    rows = [row for row in node.rows() if "SeriesId" in row and row["Labels"].get("handler")]
+    assert sorted(float(row["Value"]) for row in rows) == list(range(records))
+    assert len({row["_table"] for row in rows}) == 2
+    check(node)
+
+
 def post(node, signal, body, content_type="application/json", **headers):
     with HttpClient(node.ingest_url, 30) as client:
         return client.post(f"/v1/{signal}", body, {"Content-Type": content_type, **headers})

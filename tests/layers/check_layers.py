@@ -42,7 +42,7 @@ FENCES = [
     (r"simdjson", ["receive", "cluster", "otlp"], "simdjson"),
     (r"protozero/", ["receive", "loadgen"], "protozero"),
     (r"nlohmann/", ["upload", "batch", "cluster", "server", "cmd"], "nlohmann-json"),
-    (r"(grpc|grpcpp|google/protobuf)/|\w+(\.grpc)?\.pb\.h", ["transfer", "otlp"], "gRPC, protobuf"),
+    (r"(grpc|grpcpp|google/protobuf)/|\w+(\.grpc)?\.pb\.h", ["transfer", "otlp", "loadgen"], "gRPC, protobuf"),
     (r"xxhash\.h", ["base", "table", "wal", "receive", "cluster"], "xxhash"),
     (r"tl/expected\.hpp", ["lib/base/result.h"], "tl::expected"),
     (r"fmt/", ["*"], "fmt"),

@@ -305,3 +305,49 @@ TEST_CASE("base64: the vectors of RFC 4648") {
   CHECK(Base64("fo") == "Zm8=");
   CHECK(Base64("foobar") == "Zm9vYmFy");
 }
+
+TEST_CASE(
+    "load run: what an OTLP answer rejects is refused, and an answer that is none is unknown") {
+  ScriptedServer server([](int n) {
+    const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: ";
+    if (n == 0) return head + "0\r\n\r\n";
+    if (n == 1)
+      return head + "9\r\n\r\n" +
+             std::string(
+                 "\x0A\x07\x08\x05\x12\x03"
+                 "bad",
+                 9);
+    if (n == 2) return head + "4\r\n\r\nrest";
+    return std::string("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+  });
+  LoadOptions options = Options(server);
+  options.protocol = Protocol::kOtlpHttp;
+  options.signal = Signal::kLogs;
+  options.samples = 400;
+  options.connections = 1;
+  const auto report = RunLoad(options, {});
+  REQUIRE(report.ok());
+  CHECK(report->samples.accepted == 195);
+  CHECK(report->samples.refused == 105);
+  CHECK(report->samples.unknown == 100);
+  CHECK(report->retries == 0);
+  CHECK(report->first_error == "bad");
+  CHECK(server.head(0).find("Content-Encoding") == std::string::npos);
+  CHECK(FormatText(*report).find("records ") != std::string::npos);
+}
+
+TEST_CASE(
+    "load run: gRPC that nothing answers is accounted as refused or unknown, none as accepted") {
+  ScriptedServer server([](int) { return std::string(); });
+  LoadOptions options = Options(server);
+  options.url = options.url.substr(0, options.url.find("/api"));
+  options.protocol = Protocol::kOtlpGrpc;
+  options.retry = false;
+  options.request_timeout = milliseconds(200);
+  options.samples = 200;
+  const auto report = RunLoad(options, {});
+  REQUIRE(report.ok());
+  CHECK(report->samples.accepted == 0);
+  CHECK(report->samples.offered() == 200);
+  CHECK(report->network_errors == 2);
+}
