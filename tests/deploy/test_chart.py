@@ -56,6 +56,23 @@ def test_kubernetes_would_take_the_objects(case, version):
         assert errors == []
 
 
+def test_otlp_over_grpc_has_a_port_where_it_is_wanted_only():
+    def places(rendered):
+        """Where the port is: the Services' numbers, the container's, and whether the policy lets senders in."""
+        policy = rendered.find("NetworkPolicy")["spec"]["ingress"]
+        return ({one["metadata"]["name"]: port["port"] for one in rendered.all("Service") for port in one["spec"]["ports"]
+                 if port.get("targetPort") == "otlp-grpc"},
+                [port["containerPort"] for port in rendered.container["ports"] if port["name"] == "otlp-grpc"],
+                [rule.get("from") for rule in policy if {"port": "otlp-grpc", "protocol": "TCP"} in rule["ports"]],
+                rendered.config["listen"].get("otlp_grpc"))
+
+    assert places(render("default")) == ({}, [], [], None)
+    wanted = render("default", generate.KUBERNETES, "--set", "otlp.grpc.enabled=true,otlp.grpc.port=80")
+    assert places(wanted) == ({"forebay": 80, "forebay-headless": 4317}, [4317], [None], "0.0.0.0:4317")
+    [_, _, senders, _] = places(render("everything"))
+    assert senders == [[{"ipBlock": {"cidr": "10.0.0.0/8"}}]]
+
+
 def test_the_schemas_would_notice_a_mistake():
     stateful = render("default").set
     for version in VERSIONS:

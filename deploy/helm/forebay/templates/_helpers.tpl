@@ -102,6 +102,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The configuration file: what the chart knows, with .Values.config over it. */}}
 {{- define "forebay.config" -}}
 {{- $listen := dict "ingest" "0.0.0.0:9090" "admin" "0.0.0.0:9091" }}
+{{- if .Values.otlp.grpc.enabled }}
+{{- $_ := set $listen "otlp_grpc" "0.0.0.0:4317" }}
+{{- end }}
 {{- $config := dict "durability" .Values.durability "listen" $listen }}
 {{- $_ := set $config "storage" (dict "dir" "/var/lib/forebay/data" "max_disk" (include "forebay.maxDisk" .)) }}
 {{- if .Values.databases }}
