@@ -1,5 +1,6 @@
 """OpenTelemetry in: the exporters of the real SDK through a SIGKILL, and answers that no SDK shows."""
 
+import csv
 import gzip
 import json
 import os
@@ -12,9 +13,11 @@ import pytest
 from authority import Authority
 from conservation import check
 from forebay_harness import HttpClient, wait_for
+from log_segments import LOG_FIELDS, log_row, log_segment, post_segment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULES = pathlib.Path(os.environ.get("FOREBAY_OTEL_MODULES", ROOT / "build" / "tools" / "otel"))
+DOCUMENTS = ROOT / "tests" / "data" / "otlp"
 EMITTER = ROOT / "tests" / "support" / "otel" / "emit.js"
 BATCHES, RECORDS = 20, 50
 NUMBERS = list(range(BATCHES * RECORDS))
@@ -170,6 +173,90 @@ def test_answers_of_http(make_forebay):
     # The two good ones differ in what was sent, so each is stored.
     assert len(node.rows("OtelLogs")) == 2
     check(node)
+
+
+def test_documents_in_the_shapes_of_the_specification_s_examples(make_forebay):
+    """tests/data/otlp: each field that its logs.json, metrics.json and trace.json have, integers as numbers, ids in upper case."""
+    node = start(make_forebay, otlp={"logs": {"columns": "full"}})
+    assert [post(node, signal, (DOCUMENTS / f"{name}.json").read_bytes()).body for signal, name in
+            (("logs", "logs"), ("traces", "trace"))] == [b"{}", b"{}"]
+    partial = json.loads(post(node, "metrics", (DOCUMENTS / "metrics.json").read_bytes()).body)["partialSuccess"]
+    assert partial["rejectedDataPoints"] == "1" and "orders.amount.torn" in partial["errorMessage"]
+    node.flush()
+
+    began, ended = "2023-11-14T22:13:20.25Z", "2023-11-14T22:13:21.25Z"
+    resource, scope = {"service.name": "orders"}, {"name": "orders.http", "version": "2.1.0",
+                                                   "attributes": {"scope.kind": "instrumentation"}}
+    [log] = node.rows("OtelLogs")
+    assert {key: log[key] for key in ("Timestamp", "ObservedTimestamp", "TraceId", "SpanId", "SeverityText", "SeverityNumber")} == {
+        "Timestamp": began, "ObservedTimestamp": "2023-11-14T22:13:20.75Z", "TraceId": "0af7651916cd43dd8448eb211c80319c",
+        "SpanId": "b7ad6b7169203331", "SeverityText": "Information", "SeverityNumber": "0"}
+    assert [json.loads(log[key]) for key in ("Body", "Resource", "Scope", "Attributes")] == [
+        "An order was placed", resource, scope,
+        {"text": "a text", "flag": True, "count": 12, "ratio": 0.125, "list": ["one", "two"], "map": {"inner": "deep"}}]
+
+    [span] = node.rows("OtelTraces")
+    assert {key: span[key] for key in ("Timestamp", "EndTimestamp", "Duration", "TraceId", "SpanId", "ParentSpanId", "Name", "Kind",
+                                       "StatusCode", "ServiceName")} == {
+        "Timestamp": began, "EndTimestamp": ended, "Duration": "1000000000", "TraceId": "0af7651916cd43dd8448eb211c80319c",
+        "SpanId": "b7ad6b7169203331", "ParentSpanId": "b7ad6b7169203330", "Name": "it's the server's span", "Kind": "Server",
+        "StatusCode": "Unset", "ServiceName": "orders"}
+    assert [json.loads(span[key]) for key in ("Attributes", "Resource", "Scope")] == [{"route": "/orders"}, resource, scope]
+
+    def samples(table, label=None):
+        found = node.rows(table)
+        for row in found:
+            assert row["Timestamp"] == began
+            assert {"job": "orders", "route": "/orders", "otel_scope_name": "orders.http"}.items() <= row["Labels"].items()
+        return {row["Labels"].get(label): float(row["Value"]) for row in found}
+
+    assert samples("OrdersPlaced", "otel_temporality") == {"delta": 7}  # a delta is no total
+    assert samples("OrdersOpenRatio") == {None: 11}
+    assert samples("OrdersAmountBucket", "le") == {"1": 1, "2": 2, "+Inf": 3}
+    assert (samples("OrdersAmountSum"), samples("OrdersAmountCount")) == ({None: 4.5}, {None: 3})
+    assert samples("OrdersSize", "quantile") == {"0.5": 4, "1": 9}
+    assert (samples("OrdersSizeSum"), samples("OrdersSizeCount")) == ({None: 20}, {None: 4})
+    assert not [row for row in node.rows() if "Torn" in row["_table"]]
+    [delay] = node.rows("NativeHistograms")
+    assert {key: delay[key] for key in ("Timestamp", "StartTimestamp", "MetricName", "Schema", "Count", "Sum", "ZeroCount")} == {
+        "Timestamp": began, "StartTimestamp": "2023-11-14T22:13:19.25Z", "MetricName": "orders_delay", "Schema": "0", "Count": "6",
+        "Sum": "10", "ZeroCount": "1"}
+    # A bucket of OTLP is above its lower bound, one of Prometheus below its upper: the index is one more.
+    buckets = {key: [one for one in json.loads(delay[key]) if one[1]] for key in ("PositiveBuckets", "NegativeBuckets")}
+    assert buckets == {"PositiveBuckets": [[3, 2]], "NegativeBuckets": [[1, 3]]}
+    kinds = {row["MetricName"]: (row["Type"], row["Help"]) for row in node.rows("MetricMetadata")}
+    assert kinds["orders_open_ratio"] == ("gauge", "Orders that are open") and kinds["orders_delay"] == ("histogram", "Delays")
+    check(node)
+
+
+def test_logs_of_adx_mon_s_collectors_and_of_otlp_are_rows_of_one_table(make_forebay, tmp_path):
+    sinks = [{"file": {"root": str(tmp_path / "forebay" / "out")}}]
+    node = start(make_forebay, otlp={"logs": {"database": "Logs"}},
+                 databases=[{"name": name, "sinks": sinks} for name in ("Metrics", "Logs")])
+    rows = [log_row(number, f"of a collector, {number}") for number in range(3)]
+    assert post_segment(node, "Logs_OtelLogs_2f24a73200006003.wal", log_segment(rows)) == 202
+    # What the first row says, as OTLP.
+    records = [{"timeUnixNano": "1793491200500000000", "observedTimeUnixNano": "1793491200750000000", "traceId": f"{0:031x}f",
+                "spanId": f"{0:015x}f", "severityText": "WARN", "severityNumber": 13, "body": {"stringValue": f"of OTLP, {n}"},
+                "attributes": [{"key": "n", "value": {"intValue": n}}, {"key": "text", "value": {"stringValue": "a,b"}}]}
+               for n in range(2)]
+    resource = {"attributes": [{"key": "k8s.pod", "value": {"stringValue": "p0"}}]}
+    document = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]}
+    assert post(node, "logs", json.dumps(document).encode()).status == 200
+    node.flush()
+    found = []
+    for path in sorted(node.out.glob("Logs/OtelLogs/*/*/*/*.csv.gz")):
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
+            found += [dict(zip(LOG_FIELDS, fields, strict=True)) for fields in csv.reader(text) if fields[0] != "Timestamp"]
+    assert sorted(row["Body"].strip('"') for row in found) == [f"of OTLP, {n}" for n in range(2)] + [
+        f"of a collector, {n}" for n in range(3)]
+    [collected] = [row for row in found if row["Body"] == "of a collector, 0"]
+    [sent] = [row for row in found if row["Body"] == '"of OTLP, 0"']
+    same = ("Timestamp", "ObservedTimestamp", "SeverityText", "SeverityNumber", "Resource", "Attributes")
+    assert {key: sent[key] for key in same} == {key: collected[key] for key in same}
+    assert {path.name for path in node.out.glob("Logs/*")} == {"OtelLogs"}
+    states = check(node)["Logs"]
+    assert (states["from_peers"], states["received"], states["uploaded"]) == (3, 2, 5)
 
 
 def test_a_drain_refuses_with_503_and_a_stop_keeps_what_was_acknowledged(make_forebay):
