@@ -143,6 +143,14 @@ def test_what_the_load_generator_sent_is_there_once(make_forebay, transport):
     assert sorted(float(row["Value"]) for row in rows) == list(range(records))
     assert len({row["_table"] for row in rows}) == 2
     check(node)
+    with node.admin() as client:
+        client.post("/-/drain")
+    wait_for("a refusal", lambda: post(node, "logs", b"{}").status == 503, 10)
+    outcome = node.run("load", "--protocol", f"otlp-{transport}", "--signal", "logs", "--url", url, "--samples", 512, "--series", 512,
+                       "--no-retry", "--json")
+    report = json.loads(outcome.stdout)
+    assert outcome.returncode == 2 and report["samples"] == {"sent": 512, "accepted": 0, "refused": 512, "unknown": 0}
+    assert report["statuses"] == ({"503": 1} if transport == "http" else {"14": 1})
 
 
 def post(node, signal, body, content_type="application/json", **headers):
