@@ -140,6 +140,18 @@ TEST_CASE("OTLP load: points are grouped by metric and have times and values of 
   CHECK(n == 800);
 }
 
+TEST_CASE("OTLP load: targets that share a metric keep their points apart") {
+  SeriesModel::Options options;
+  options.series = 400;
+  const SeriesModel model(options);
+  OtlpTemplate body(model, OtlpTestShape(Signal::kMetrics, 400));
+  const int64_t times[] = {kTime, kTime + 1};
+  const std::string request(body.Fill(0, times, milliseconds{0}));
+  const std::vector<std::string> metrics = At(request, {1, 2, 2});
+  REQUIRE(metrics.size() == 2);
+  for (const std::string& metric : metrics) CHECK(At(metric, {7, 1}).size() == 400);
+}
+
 TEST_CASE("OTLP load: churn replaces the resource's instance and nothing else") {
   const SeriesModel model = OtlpModel(100, 100);
   OtlpTemplate body(model, OtlpTestShape(Signal::kLogs, 10));

@@ -351,3 +351,52 @@ TEST_CASE(
   CHECK(report->samples.offered() == 200);
   CHECK(report->network_errors == 2);
 }
+
+TEST_CASE(
+    "load run: a gRPC call whose connection breaks is unknown, whatever status gRPC makes of it") {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(::listen(listener, 16) == 0);
+  REQUIRE(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  // HTTP/2 enough to be called: its settings, and then the end of the connection amid the body.
+  std::jthread server([listener](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      pollfd entry{listener, POLLIN, 0};
+      if (::poll(&entry, 1, 5) <= 0) continue;
+      const int fd = ::accept(listener, nullptr, nullptr);
+      const char settings[] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+      (void)::send(fd, settings, sizeof settings, MSG_NOSIGNAL);
+      size_t seen = 0;
+      while (seen < 2000 && !stop.stop_requested()) {
+        pollfd input{fd, POLLIN, 0};
+        if (::poll(&input, 1, 5) <= 0) continue;
+        char buffer[1024];
+        const ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
+        if (n <= 0) break;
+        seen += static_cast<size_t>(n);
+      }
+      ::close(fd);
+    }
+  });
+  LoadOptions options;
+  options.url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  options.protocol = Protocol::kOtlpGrpc;
+  options.signal = Signal::kLogs;
+  options.series = options.series_per_request = 100;
+  options.samples = 100;
+  options.connections = 1;
+  options.retry = false;
+  const auto report = RunLoad(options, {});
+  server.request_stop();
+  server.join();
+  ::close(listener);
+  REQUIRE(report.ok());
+  CHECK(report->samples.unknown == 100);
+  CHECK(report->network_errors == 1);
+  CHECK(report->connects == 1);
+  CHECK(report->statuses.empty());
+}
