@@ -349,7 +349,12 @@ def test_grpc_has_the_tls_credentials_and_tenants_of_the_ingest_port(make_foreba
     assert client.call(REQUEST, metadata=[("authorization", "Bearer wrong")])[0] == "UNAUTHENTICATED"
     metadata = [("authorization", "Bearer secret"), ("x-scope-orgid", "Other")]
     assert client.call(REQUEST, metadata=metadata)[0] == "OK"
+    load = ["load", "--protocol", "otlp-grpc", "--signal", "logs", "--url", f"https://{address}", "--series", 10, "--samples", 10,
+            "--ca", authority.file, "--tenant", "Other"]
+    assert node.run(*load, "--bearer", "secret").returncode == 0
+    refused = node.run(*load, "--bearer", "wrong")
+    assert refused.returncode == 2 and "x 16" in refused.stdout  # UNAUTHENTICATED
     node.flush()
     node.out = tmp_path / "out"
-    assert [row["_database"] for row in node.rows("OtelLogs")] == ["Other"]
+    assert [row["_database"] for row in node.rows("OtelLogs")] == 11 * ["Other"]
     check(node)
