@@ -9,6 +9,11 @@
 #else
 #define FOREBAY_THREAD_ANNOTATION(x)
 #endif
+// Abseil, which gRPC's headers bring, has the same names with the same meaning.
+#undef GUARDED_BY
+#undef REQUIRES
+#undef EXCLUDES
+#undef NO_THREAD_SAFETY_ANALYSIS
 #define GUARDED_BY(x) FOREBAY_THREAD_ANNOTATION(guarded_by(x))
 #define REQUIRES(...) FOREBAY_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) FOREBAY_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
