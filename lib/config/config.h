@@ -164,6 +164,7 @@ struct ClickHouseSink {
   bool row_identity = true;             // columns that tell which rows of a batch are there
   std::string samples_table;            // all metrics in this table; empty: a table for each
   std::string logs_table;               // the same for logs
+  std::string traces_table;             // and for spans
   std::string timestamp_type = "auto";  // auto datetime64 datetime int64
   std::string engine = "MergeTree";
   std::string order_by;                // empty: (SeriesId, Timestamp)

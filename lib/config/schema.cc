@@ -354,7 +354,11 @@ const Field kClickHouseSinkFields[] = {
                                         "Empty: a table for each metric."),
     Key<&ClickHouseSink::logs_table>("logs_table",
                                      "One table for all logs, for example `otel_logs`, with a "
-                                     "column `LogTable`. Empty: a table for each."),
+                                     "column `LogTable` and the names that the OpenTelemetry "
+                                     "exporter gives to columns. Empty: a table for each."),
+    Key<&ClickHouseSink::traces_table>("traces_table",
+                                       "The same for spans, for example `otel_traces`, with a "
+                                       "column `TraceTable`."),
     Key<&ClickHouseSink::timestamp_type>(
         "timestamp_type",
         "Type of timestamps: `datetime64` (ms), `datetime` (whole seconds: the rest is cut off), "

@@ -1,10 +1,10 @@
 // OTLP over gRPC: the Export calls of the three collector services. Messages are taken as bytes and
 // go the way of HTTP bodies; protobuf objects are never made.
 //
-// A call has a thread of its own while it waits for the group commit. gzip is undone by the decoders,
-// not by gRPC, so that its limit holds before memory is taken, and the journal keeps what came.
-// Limits: kMaxCalls calls at a time, kStreamsPerConnection of a connection; http.max_body a message
-// (RESOURCE_EXHAUSTED), http.max_decoded_body inflated; limits.in_flight_bodies, tenants.*.
+// A call has a thread of its own while it waits for the group commit. gzip is undone by the
+// decoders, not by gRPC, so that its limit holds before memory is taken, and the journal keeps what
+// came. Limits: kMaxCalls calls at a time, kStreamsPerConnection of a connection; http.max_body a
+// message (RESOURCE_EXHAUSTED), http.max_decoded_body inflated; limits.in_flight_bodies, tenants.*.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ inline constexpr int kStreamsPerConnection = 100;
 struct GrpcOptions {
   std::string listen;  // host:port
   ByteCount max_body;
-  config::Tls tls;   // files are read again when they change
+  config::Tls tls;  // files are read again when they change
   config::Auth auth;
   uint32_t shards = 1;  // of the log
 };

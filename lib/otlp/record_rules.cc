@@ -22,30 +22,6 @@ std::vector<Column> LogColumns(bool full) {
   return columns;
 }
 
-std::vector<Column> SpanColumns() {
-  return {{"Timestamp", ColumnType::kDatetime},
-          {"EndTimestamp", ColumnType::kDatetime},
-          {"Duration", ColumnType::kLong},
-          {"TraceId", ColumnType::kString},
-          {"SpanId", ColumnType::kString},
-          {"ParentSpanId", ColumnType::kString},
-          {"TraceState", ColumnType::kString},
-          {"Name", ColumnType::kString},
-          {"Kind", ColumnType::kString},
-          {"Flags", ColumnType::kLong},
-          {"StatusCode", ColumnType::kString},
-          {"StatusMessage", ColumnType::kString},
-          {"ServiceName", ColumnType::kString},
-          {"Attributes", ColumnType::kDynamic},
-          {"Events", ColumnType::kDynamic},
-          {"Links", ColumnType::kDynamic},
-          {"Resource", ColumnType::kDynamic},
-          {"Scope", ColumnType::kDynamic},
-          {"DroppedAttributesCount", ColumnType::kLong},
-          {"DroppedEventsCount", ColumnType::kLong},
-          {"DroppedLinksCount", ColumnType::kLong}};
-}
-
 }  // namespace
 
 Result<RecordRules> RecordRules::Compile(Signal signal, const config::Otlp& config) {
@@ -66,7 +42,7 @@ Result<RecordRules> RecordRules::Compile(Signal signal, const config::Otlp& conf
   } else {
     take(config.traces);
     lifts = &config.traces.lift_attributes;
-    columns = SpanColumns();
+    columns = table::DefaultTracesSchema().columns();
   }
   for (const config::LiftLabel& lift : *lifts) {
     columns.push_back(

@@ -156,6 +156,35 @@ const Schema& DefaultLogsSchema() {
   return schema;
 }
 
+const Schema& DefaultTracesSchema() {
+  static const Schema schema = [] {
+    Result<Schema> created = Schema::Create({{"Timestamp", ColumnType::kDatetime},
+                                             {"EndTimestamp", ColumnType::kDatetime},
+                                             {"Duration", ColumnType::kLong},
+                                             {"TraceId", ColumnType::kString},
+                                             {"SpanId", ColumnType::kString},
+                                             {"ParentSpanId", ColumnType::kString},
+                                             {"TraceState", ColumnType::kString},
+                                             {"Name", ColumnType::kString},
+                                             {"Kind", ColumnType::kString},
+                                             {"Flags", ColumnType::kLong},
+                                             {"StatusCode", ColumnType::kString},
+                                             {"StatusMessage", ColumnType::kString},
+                                             {"ServiceName", ColumnType::kString},
+                                             {"Attributes", ColumnType::kDynamic},
+                                             {"Events", ColumnType::kDynamic},
+                                             {"Links", ColumnType::kDynamic},
+                                             {"Resource", ColumnType::kDynamic},
+                                             {"Scope", ColumnType::kDynamic},
+                                             {"DroppedAttributesCount", ColumnType::kLong},
+                                             {"DroppedEventsCount", ColumnType::kLong},
+                                             {"DroppedLinksCount", ColumnType::kLong}});
+    FOREBAY_CHECK(created.ok());
+    return *std::move(created);
+  }();
+  return schema;
+}
+
 MetricsLayout::MetricsLayout(Schema schema, std::vector<std::string> lift_names,
                              std::vector<std::string> drop_prefixes)
     : schema_(std::move(schema)),

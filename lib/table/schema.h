@@ -83,6 +83,8 @@ const Schema& DefaultMetricsSchema();
 // Logs as adx-mon's collectors write them, whose segments name no schema: Timestamp and
 // ObservedTimestamp, TraceId, SpanId, SeverityText, SeverityNumber, Body, Resource, Attributes.
 const Schema& DefaultLogsSchema();
+// Spans of OTLP: Timestamp, EndTimestamp, Duration, TraceId ... (docs/otlp.md).
+const Schema& DefaultTracesSchema();
 
 // The labels of one series as the columns want them. Views into the labels given to Split.
 struct RowLabels {

@@ -12,7 +12,7 @@ from accounting import PROMETHEUS, Account, Senders
 from authority import Authority
 from clickhouse import PASSWORD, ClickHouse, FaultProxy, ServerOracle, have_clickhouse
 from conservation import check
-from forebay_harness import STALE, Bits, Sample, Series, merge, proper_case, series_id, wait_for
+from forebay_harness import STALE, Bits, HttpClient, Sample, Series, merge, proper_case, series_id, wait_for
 from log_segments import LOG_FIELDS, log_row, log_segment, post_segment
 from nginx import TlsFront
 
@@ -313,12 +313,48 @@ def test_logs_of_collectors_go_to_one_table_beside_that_of_metrics(make_forebay,
     assert server.tables(database) == ["otel_logs", "samples"]
     found = server.rows(f"SELECT * FROM {database}.otel_logs WHERE LogTable = 'App' ORDER BY Timestamp")
     assert [row["Body"] for row in found] == [f"line {n},\n\"quoted\"" for n in range(5)]
-    assert set(found[0]) == {"LogTable", "forebay_batch", "forebay_row", *LOG_FIELDS}
+    theirs = {"Resource": "ResourceAttributes", "Attributes": "LogAttributes"}
+    assert set(found[0]) == {"LogTable", "forebay_batch", "forebay_row", *(theirs.get(name, name) for name in LOG_FIELDS)}
     assert (found[3]["SeverityText"], found[3]["SeverityNumber"], found[3]["TraceId"]) == ("WARN", 13, f"{3:032x}")
-    assert json.loads(found[3]["Attributes"]) == {"n": 3, "text": "a,b"}
+    assert json.loads(found[3]["LogAttributes"]) == {"n": 3, "text": "a,b"}
     assert found[3]["Timestamp"] == 1_793_491_203_500
     assert server.number(f"SELECT count() FROM {database}.otel_logs WHERE LogTable = 'Web'") == 1
     assert server.rows(f"SELECT Metric FROM {database}.samples") == [{"Metric": "Up"}]
+    check(node)
+
+
+def test_records_and_spans_of_otlp_in_tables_as_users_of_the_exporter_know_them(make_forebay, server, database):
+    dsn = server.dsn(database)
+    config = merge(FAST, {"otlp": {"logs": {"columns": "full"}, "traces": {"lift_attributes": [{"name": "http.route"}]}}})
+    node = make_forebay(merge(config, sink_of(dsn, samples_table="metrics_samples", logs_table="otel_logs", traces_table="otel_traces")))
+
+    def attributes(**values):
+        return [{"key": key.replace("_", "."), "value": {"stringValue": value}} for key, value in values.items()]
+
+    record = {"timeUnixNano": "1793491200123456789", "severityNumber": 9, "severityText": "INFO", "flags": 1,
+              "body": {"stringValue": "a \"quoted\"\nline"}, "attributes": attributes(user="ü")}
+    span = {"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "GET /", "kind": 2,
+            "startTimeUnixNano": "1793491200123456789", "endTimeUnixNano": "1793491200123456889",
+            "attributes": attributes(http_route="/", tab="a,\tb"), "status": {"code": 2, "message": "bad"}}
+    resource = {"attributes": attributes(service_name="shop")}
+    with HttpClient(node.ingest_url) as client:
+        for path, message in (("/v1/logs", {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [record]}]}]}),
+                              ("/v1/traces", {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]})):
+            assert client.post(path, json.dumps(message).encode(), {"Content-Type": "application/json"}).status == 200
+    node.flush()
+    assert server.tables(database) == ["otel_logs", "otel_traces"]
+    log, = server.rows(f"SELECT * FROM {database}.otel_logs")
+    assert (log["LogTable"], log["Timestamp"], log["ObservedTimestamp"], log["SeverityText"], log["TraceFlags"]) == (
+        "OtelLogs", 1_793_491_200_123, 0, "INFO", 1)
+    assert json.loads(log["Body"]) == "a \"quoted\"\nline"
+    assert json.loads(log["LogAttributes"]) == {"user": "ü"}
+    assert json.loads(log["ResourceAttributes"]) == {"service.name": "shop"}
+    found, = server.rows(f"SELECT * FROM {database}.otel_traces")
+    assert (found["TraceTable"], found["SpanName"], found["SpanKind"], found["ServiceName"], found["Duration"], found["StatusCode"]) == (
+        "OtelTraces", "GET /", "Server", "shop", 100, "Error")
+    assert json.loads(found["SpanAttributes"]) == {"tab": "a,\tb"}
+    assert found["HttpRoute"] == "/"
+    assert {"Name", "Kind", "Attributes", "Resource"}.isdisjoint(found)
     check(node)
 
 

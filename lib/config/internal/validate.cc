@@ -535,9 +535,16 @@ class Validator {
     };
     check_table(".samples_table", sink.samples_table);
     check_table(".logs_table", sink.logs_table);
-    if (!sink.logs_table.empty() && sink.logs_table == sink.samples_table) {
-      Fail(key + ".logs_table", "is the same as samples_table; logs have other columns");
-    }
+    check_table(".traces_table", sink.traces_table);
+    const auto check_apart = [&](std::string_view name, const std::string& table,
+                                 std::string_view other_name, const std::string& other) {
+      if (table.empty() || table != other) return;
+      Fail(key + std::string(name),
+           fmt::format("is the same as {}, whose rows have other columns", other_name));
+    };
+    check_apart(".logs_table", sink.logs_table, "samples_table", sink.samples_table);
+    check_apart(".traces_table", sink.traces_table, "samples_table", sink.samples_table);
+    check_apart(".traces_table", sink.traces_table, "logs_table", sink.logs_table);
   }
 
   const Config& config_;

@@ -42,21 +42,25 @@ ClickHouseSink::ClickHouseSink(std::string name, const config::ClickHouseSink& c
 
 TableLayout ClickHouseSink::LayoutOf(const TableTarget& target, ServerVersion version) const {
   TableLayout layout{config_, version, dsn_.database, target.table, {}};
+  const auto& ours = target.columns().columns();
   const auto begins_like = [&](const table::Schema& kind, size_t columns) {
-    const auto& ours = target.columns().columns();
     return ours.size() >= columns &&
            std::equal(ours.begin(), ours.begin() + static_cast<ptrdiff_t>(columns),
                       kind.columns().begin());
   };
-  const auto share = [&layout](const std::string& table, std::string_view name_column) {
+  const auto share = [&layout](const std::string& table, std::string_view name_column,
+                               std::span<const ColumnRename> renames) {
     if (table.empty()) return;
     layout.table = table;
     layout.name_column = name_column;
+    layout.renames = renames;
   };
   if (begins_like(table::DefaultMetricsSchema(), table::kMetricsColumns)) {
-    share(config_.samples_table, kMetricColumn);
-  } else if (begins_like(table::DefaultLogsSchema(), kLogKeyColumns)) {
-    share(config_.logs_table, kLogColumn);
+    share(config_.samples_table, kMetricColumn, {});
+  } else if (begins_like(table::DefaultLogsSchema(), kRecordKeyColumns)) {
+    share(config_.logs_table, kLogColumn, kLogRenames);
+  } else if (begins_like(table::DefaultTracesSchema(), kRecordKeyColumns)) {
+    share(config_.traces_table, kTraceColumn, kTraceRenames);
   }
   return layout;
 }

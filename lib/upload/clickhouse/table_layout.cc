@@ -161,11 +161,24 @@ std::string TableLayout::TypeOf(const table::Column& column) const {
   }
 }
 
+std::string TableLayout::NameOf(const table::Schema& schema, const table::Column& column) const {
+  const auto& all = schema.columns();
+  for (const ColumnRename& rename : renames) {
+    if (column.name != rename.ours) continue;
+    // A lifted attribute may have that name already.
+    const bool taken = std::any_of(all.begin(), all.end(), [&](const table::Column& other) {
+      return other.name == rename.theirs;
+    });
+    return taken ? column.name : std::string(rename.theirs);
+  }
+  return column.name;
+}
+
 std::vector<ServerColumn> TableLayout::Columns(const table::Schema& schema) const {
   std::vector<ServerColumn> columns;
   if (!name_column.empty()) columns.push_back({std::string(name_column), "String"});
   for (const table::Column& column : schema.columns()) {
-    columns.push_back({column.name, TypeOf(column)});
+    columns.push_back({NameOf(schema, column), TypeOf(column)});
   }
   if (config.row_identity) {
     columns.push_back({std::string(kBatchColumn), "UInt64"});
@@ -290,7 +303,7 @@ Result<std::vector<WireColumn>> TableLayout::Match(const table::Schema& schema,
   }
   for (size_t i = 0; i < schema.columns().size(); ++i) {
     const table::Column& column = schema.columns()[i];
-    FOREBAY_RETURN_IF_ERROR(add(column.name, column.type, WireKind::kText, "", i));
+    FOREBAY_RETURN_IF_ERROR(add(NameOf(schema, column), column.type, WireKind::kText, "", i));
   }
   if (config.row_identity) {
     FOREBAY_RETURN_IF_ERROR(

@@ -3,8 +3,10 @@
 // out. The rules with reasons: docs/clickhouse.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,11 +20,24 @@ namespace forebay::upload {
 // What a row is known again by: hash of the batch's id, and the row's number in the batch.
 inline constexpr std::string_view kBatchColumn = "forebay_batch";
 inline constexpr std::string_view kRowColumn = "forebay_row";
-// The name of what a row came from, in the one table for all metrics, or for all logs.
+// The name of what a row came from, in the one table for all metrics, all logs or all spans.
 inline constexpr std::string_view kMetricColumn = "Metric";
 inline constexpr std::string_view kLogColumn = "LogTable";
-// So many columns tell that rows are logs.
-inline constexpr size_t kLogKeyColumns = 4;
+inline constexpr std::string_view kTraceColumn = "TraceTable";
+// So many columns tell that rows are logs, or spans.
+inline constexpr size_t kRecordKeyColumns = 4;
+
+// A column of ours, and what those who know the OpenTelemetry exporter's tables call it.
+struct ColumnRename {
+  std::string_view ours;
+  std::string_view theirs;
+};
+inline constexpr std::array kLogRenames{ColumnRename{"Resource", "ResourceAttributes"},
+                                        ColumnRename{"Attributes", "LogAttributes"},
+                                        ColumnRename{"Flags", "TraceFlags"}};
+inline constexpr std::array kTraceRenames{
+    ColumnRename{"Resource", "ResourceAttributes"}, ColumnRename{"Attributes", "SpanAttributes"},
+    ColumnRename{"Name", "SpanName"}, ColumnRename{"Kind", "SpanKind"}};
 
 struct ServerVersion {
   int major = 0;
@@ -84,6 +99,7 @@ struct TableLayout {
   std::string database;
   std::string table;
   std::string_view name_column;  // empty: the table is of one name alone
+  std::span<const ColumnRename> renames{};
 
   std::string FullName() const { return QuoteName(database) + "." + QuoteName(table); }
   // Name and type of every column that we want there.
@@ -102,6 +118,8 @@ struct TableLayout {
                             int64_t last_ms) const;
 
  private:
+  // What a column is called there.
+  std::string NameOf(const table::Schema& schema, const table::Column& column) const;
   std::string TypeOf(const table::Column& column) const;
   bool DateTime64() const;
   std::string SecondsOfTime() const;

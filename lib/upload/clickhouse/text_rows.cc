@@ -90,6 +90,7 @@ std::optional<uint64_t> ParseBool(std::string_view text) {
 std::optional<uint64_t> ParseNumber(table::ColumnType type, std::string_view text) {
   switch (type) {
     case table::ColumnType::kDatetime: {
+      if (text.empty()) return 0;  // as of a record that was not observed
       const auto time = ParseRfc3339(text);
       return time ? std::optional(static_cast<uint64_t>(*time)) : std::nullopt;
     }

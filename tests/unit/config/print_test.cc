@@ -148,6 +148,7 @@ class Filler {
     clickhouse.key_file = clickhouse.cert_file.empty() ? "" : "key.pem";
     clickhouse.samples_table = "all_samples";
     clickhouse.logs_table = "otel_logs";
+    clickhouse.traces_table = "otel_traces";
   }
 
   static void MendTenant(TenantLimits& limits) {

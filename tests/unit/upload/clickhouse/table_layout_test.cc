@@ -89,6 +89,24 @@ TEST_CASE("clickhouse table: a type that does not fit is for good, a missing col
   CHECK(missing.error().retryable());
 }
 
+TEST_CASE(
+    "clickhouse table: columns take the names of another's tables, but not one that is taken") {
+  config::ClickHouseSink config;
+  config.row_identity = false;
+  const TableLayout layout{config, {18, 16}, "db", "otel_logs", kLogColumn, kLogRenames};
+  const auto logs = *table::Schema::ParseHeaderLine(
+      "Timestamp:datetime,Body:dynamic,Resource:dynamic,Attributes:dynamic,LogAttributes:string");
+  const auto columns = layout.Columns(logs);
+  std::string names;
+  for (const ServerColumn& column : columns) names += column.name + " ";
+  CHECK(names == "LogTable Timestamp Body ResourceAttributes Attributes LogAttributes ");
+  CHECK_FALSE(layout.AddColumnsStatement(logs, columns));
+  const auto match = layout.Match(logs, columns);
+  REQUIRE(match.ok());
+  CHECK((*match)[3].name == "ResourceAttributes");
+  CHECK((*match)[3].source == 2);
+}
+
 TEST_CASE("clickhouse table: versions") {
   CHECK((ParseServerVersion("18.16.1\n").value() == ServerVersion{18, 16}));
   CHECK((ParseServerVersion("24.8.4.13").value() > ServerVersion{24, 7}));

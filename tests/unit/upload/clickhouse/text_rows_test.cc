@@ -15,7 +15,8 @@ TEST_CASE("clickhouse text rows: every type is read") {
   TextRowParser parser(kSchema);
   parser.Begin(
       "2026-11-01T00:00:00.123Z,-9223372036854775808,7,true,1.5,\"a\"\"b,\nc\"\r\n"
-      "1969-12-31T23:59:59Z,,,,,\n");
+      "1969-12-31T23:59:59Z,,,,,\n"
+      ",1,1,1,1,t\n");
   REQUIRE(parser.Next());
   CHECK(parser.problem().empty());
   REQUIRE(parser.fields().size() == 6);
@@ -29,6 +30,9 @@ TEST_CASE("clickhouse text rows: every type is read") {
   CHECK(parser.problem().empty());
   CHECK(static_cast<int64_t>(parser.fields()[0].number) == -1000);
   CHECK(parser.fields()[4].number == table::kStaleMarkerBits);
+  REQUIRE(parser.Next());
+  CHECK(parser.problem().empty());
+  CHECK(parser.fields()[0].number == 0);
   CHECK_FALSE(parser.Next());
 }
 
