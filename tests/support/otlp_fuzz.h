@@ -26,8 +26,8 @@ class OtlpFuzz {
     if (runs_++ % 512 == 0) Reset();
     otlp::WorkerInput request;
     request.format.signal = signal_;
-    request.format.encoding = (input[0] & 1) != 0 ? otlp::Encoding::kJson
-                                                  : otlp::Encoding::kProtobuf;
+    request.format.encoding =
+        (input[0] & 1) != 0 ? otlp::Encoding::kJson : otlp::Encoding::kProtobuf;
     constexpr otlp::Compression kCompressions[] = {
         otlp::Compression::kNone, otlp::Compression::kNone, otlp::Compression::kGzip,
         otlp::Compression::kZstd};
