@@ -189,10 +189,12 @@ void DecodeWorker::StoreMetadata2(const PendingSeries& series) {
   if (refs.unit < symbols_.size()) parts[3] = symbols_.hash(refs.unit);
   // Rules may name and route each series differently, otherwise the metric's name decides.
   if (rules_->no_relabelling() && !symbols_.has_database_label()) {
-    const auto labels = RefsOf(series);
-    for (size_t i = 0; i + 1 < labels.size(); i += 2) {
-      if (!symbols_.IsMetricNameLabel(labels[i])) continue;
-      parts[4] = symbols_.hash(labels[i + 1]);
+    WireReader labels(series.labels);
+    while (!labels.AtEnd()) {
+      const uint64_t name = labels.Varint();
+      const uint64_t value = labels.Varint();
+      if (!symbols_.IsMetricNameLabel(name)) continue;
+      parts[4] = symbols_.hash(value);
       break;
     }
   } else {

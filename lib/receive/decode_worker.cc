@@ -37,13 +37,6 @@ void Trim(Container& container, size_t bytes, size_t kept) {
   if (bytes > kept) Container().swap(container);
 }
 
-// splitmix64's finaliser.
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 // Saturating.
 int64_t Add(int64_t a, int64_t b) {
   int64_t sum = 0;
@@ -104,7 +97,7 @@ void DecodeWorker::Begin(const DecodeInput& input, StagedWrite& staged) {
   }
   next_refused_ = write_ = side_text_ = group_size_ = 0;
   side_items_.clear();
-  refs_.clear();
+  group_refs_ = 0;
   malformed_ = false;
   refused_in_replay_.clear();
 }
@@ -190,8 +183,7 @@ Status DecodeWorker::Fail(Walk walk, StagedWrite& staged) {
 
 size_t DecodeWorker::held_bytes() const {
   size_t bytes = body_.capacity() + side_items_.capacity() * sizeof(SideItem) +
-                 refs_.capacity() * sizeof(uint32_t) + ref_hashes_.capacity() * sizeof(uint64_t) +
-                 exemplar_refs_.capacity() * sizeof(uint32_t) + symbols_.held_bytes() +
+                 exemplar_refs_.capacity() + symbols_.held_bytes() +
                  long_rendered_.fields.capacity() + scratch_.capacity();
   for (const ByteBuffer& joined : joined_) bytes += joined.capacity();
   for (const RenderedSeries& rendered : rendered_) bytes += rendered.fields.capacity();
@@ -200,9 +192,7 @@ size_t DecodeWorker::held_bytes() const {
 
 void DecodeWorker::TrimScratch() {
   Trim(side_items_, side_items_.capacity() * sizeof(SideItem), kKeptScratch);
-  if (refs_.capacity() * sizeof(uint32_t) > kKeptScratch) refs_.Free();
-  if (ref_hashes_.capacity() * sizeof(uint64_t) > kKeptScratch) ref_hashes_.Free();
-  if (exemplar_refs_.capacity() * sizeof(uint32_t) > kKeptScratch) exemplar_refs_.Free();
+  if (exemplar_refs_.capacity() > kKeptScratch) exemplar_refs_ = ByteBuffer();
   if (symbols_.held_bytes() > kKeptScratch) symbols_ = {};
   for (ByteBuffer& joined : joined_) {
     if (joined.capacity() > kKeptJoined) joined = ByteBuffer();
@@ -254,14 +244,14 @@ DecodeWorker::Walk DecodeWorker::WalkRequest2(std::string_view message, bool sym
   while (reader.Next()) {
     if (reader.field() == remote_write_2::kTimeSeriesField) {
       PendingSeries& series = NextSeries();
-      if (!remote_write_2::ReadSeries(reader.BytesField(), series, refs_, side_items_, stager,
-                                      limits_.items)) {
+      if (!remote_write_2::ReadSeries(reader.BytesField(), series, side_items_, stager,
+                                      joined_[group_size_]) ||
+          !ReadRefs(series)) {
         return Walk::kMalformed;
       }
-      if (stager.full() || side_items_.size() > limits_.items || refs_.size() >= limits_.items) {
+      if (stager.full() || side_items_.size() > limits_.items || group_refs_ >= limits_.items) {
         return Walk::kTooLarge;
       }
-      HashRefs(series);
       CloseSeries(series);
     } else if (reader.field() == remote_write_2::kSymbolsField && !symbols_read) {
       if (staged_->series != 0) return Walk::kSymbolsLate;
@@ -289,23 +279,21 @@ PendingSeries& DecodeWorker::NextSeries() {
   return series;
 }
 
-// The key of a 2.0 series: a hash of its symbols' hashes. Also finds what makes it unacceptable
-// before any look-up.
-void DecodeWorker::HashRefs(PendingSeries& series) {
-  const auto refs = RefsOf(series);
-  if (!remote_write_2::RefsAreValid(refs, symbols_)) {
+// The key of a 2.0 series. Also finds what makes it unacceptable before any look-up. False when the
+// refs are no varints.
+bool DecodeWorker::ReadRefs(PendingSeries& series) {
+  using State = remote_write_2::LabelRefs::State;
+  const auto refs = symbols_.ReadRefs(series.labels, domain_, limits_.items - group_refs_);
+  group_refs_ += refs.count;
+  series.key = refs.key;
+  if (refs.state != State::kGood) [[unlikely]] {
     series.problem = RefusalReason::kBadLabelRefs;
-    return;
+    return refs.state != State::kMalformed;
   }
   if (series.has_metadata && !remote_write_2::MetadataRefsAreValid(series.metadata, symbols_)) {
     series.problem = RefusalReason::kBadMetadataRefs;
-    return;
   }
-  ref_hashes_.Resize(refs.size());
-  for (size_t i = 0; i < refs.size(); ++i) ref_hashes_[i] = symbols_.hash(refs[i]);
-  const auto bytes = std::as_bytes(ref_hashes_.span());
-  series.key =
-      state_.series().HashKey({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, domain_);
+  return true;
 }
 
 void DecodeWorker::CloseSeries(PendingSeries& series) {
@@ -329,7 +317,7 @@ void DecodeWorker::FlushGroup() {
   staged_->values.Truncate(write_);
   group_size_ = 0;
   side_items_.clear();
-  refs_.clear();
+  group_refs_ = 0;
 }
 
 void DecodeWorker::FlushSeries(PendingSeries& series) {
@@ -374,7 +362,7 @@ SeriesRef DecodeWorker::Lookup(PendingSeries& series) {
 
 void DecodeWorker::ReadLabels(const PendingSeries& series) {
   if (is_version_2()) {
-    remote_write_2::ReadLabels(RefsOf(series), symbols_, labels_);
+    remote_write_2::ReadLabels(series.labels, symbols_, labels_);
   } else if (!remote_write_1::ReadLabels(series.labels, labels_)) {
     malformed_ = true;
   }

@@ -79,7 +79,7 @@ class DecodeWorker {
   Walk WalkRequest2(std::string_view message, bool symbols_read);
   PendingSeries& NextSeries();
   void CloseSeries(PendingSeries& series);
-  void HashRefs(PendingSeries& series);
+  bool ReadRefs(PendingSeries& series);
   void FlushGroup();
   void FlushSeries(PendingSeries& series);
   table::SeriesRef Lookup(PendingSeries& series);
@@ -102,9 +102,6 @@ class DecodeWorker {
   void NoteFirstRefusal(const PendingSeries* series, RefusalReason reason, std::string_view detail);
   void RefuseItem(const PendingSeries* series, RefusalReason reason, uint64_t count,
                   std::string_view detail);
-  std::span<const uint32_t> RefsOf(const PendingSeries& series) const {
-    return refs_.span().subspan(series.first_ref, series.ref_count);
-  }
   DatabaseIndex DatabaseOf(table::SeriesRef ref);
   bool is_version_2() const { return input_->kind == wal::RecordKind::kRemoteWrite2; }
 
@@ -126,11 +123,10 @@ class DecodeWorker {
   uint32_t small_bodies_ = 0;  // in a row, since body_ was needed in full
   std::array<PendingSeries, kGroupSeries> group_;
   size_t group_size_ = 0;
+  size_t group_refs_ = 0;                        // 2.0: label refs of the group
   std::array<ByteBuffer, kGroupSeries> joined_;  // labels that did not stand together
   std::vector<SideItem> side_items_;             // of the group
-  Column<uint32_t> refs_;                        // of the group
-  Column<uint64_t> ref_hashes_;
-  Column<uint32_t> exemplar_refs_;
+  ByteBuffer exemplar_refs_;
   remote_write_2::Symbols symbols_;
   std::vector<table::Label> labels_;
   std::vector<table::Label> row_labels_;

@@ -4,22 +4,53 @@ namespace forebay::receive::remote_write_2 {
 namespace {
 
 constexpr uint64_t kSymbolDomain = 0x73796d626f6c2d32;
+constexpr uint64_t kPositionDomain = 0x706f736974696f6e;
+constexpr uint32_t kLabelRefsField = 1;  // of TimeSeries and Exemplar
 
-uint32_t Clamp(uint64_t ref) {
-  constexpr uint64_t kGreatest = 0xffff'ffff;
-  return static_cast<uint32_t>(ref < kGreatest ? ref : kGreatest);
-}
+// More of an exemplar's are not looked at.
+constexpr size_t kMaxExemplarRefs = 2 * kMaxLabelsRead + 2;
 
-// Packed, or one by one.
-void ReadRefs(WireReader& reader, Column<uint32_t>& refs, size_t most) {
-  if (!reader.Is(WireType::kBytes)) {
-    const uint32_t ref = Clamp(reader.VarintField());
-    if (refs.size() < most) refs.push_back(ref);
+__extension__ using Wide = unsigned __int128;
+
+// Appends the refs of the field that was just found, packed or not, as packed ones.
+void JoinRefs(WireReader& reader, ByteBuffer& joined) {
+  if (reader.Is(WireType::kBytes)) {
+    const std::string_view packed = reader.BytesField();
+    // What follows must not end a varint that this one began.
+    if (!packed.empty() && static_cast<signed char>(packed.back()) < 0) reader.Fail();
+    joined.Append(packed);
     return;
   }
-  WireReader packed(reader.BytesField());
-  while (!packed.AtEnd() && refs.size() < most) refs.push_back(Clamp(packed.Varint()));
-  if (packed.failed()) reader.Fail();
+  uint64_t ref = reader.VarintField();
+  for (; ref >= 0x80; ref >>= 7) joined.push_back(static_cast<char>(ref | 0x80));
+  joined.push_back(static_cast<char>(ref));
+}
+
+// Label refs of a series that has them in several fields, or one by one.
+bool JoinRefsOf(std::string_view message, ByteBuffer& joined) {
+  joined.clear();
+  WireReader reader(message);
+  while (reader.Next()) {
+    if (reader.field() == kLabelRefsField) {
+      JoinRefs(reader, joined);
+    } else {
+      reader.Skip();
+    }
+  }
+  return !reader.failed();
+}
+
+// The varint of two bytes or more that begins with `byte` and goes on at `at`; the greatest there
+// is when it is longer than any. The bytes end with the end of a varint.
+inline uint64_t LongRef(uint64_t byte, const unsigned char*& at) {
+  uint64_t ref = (byte & 0x7f) | static_cast<uint64_t>(*at & 0x7f) << 7;
+  if (*at++ < 0x80) [[likely]]
+    return ref;
+  for (int shift = 14; shift < 70; shift += 7) {
+    ref |= static_cast<uint64_t>(*at & 0x7f) << shift;
+    if (*at++ < 0x80) return ref;
+  }
+  return UINT64_MAX;
 }
 
 MetadataRefs ReadMetadata(std::string_view message) {
@@ -48,10 +79,22 @@ MetadataRefs ReadMetadata(std::string_view message) {
 
 void Symbols::Begin(const table::SeriesTable& series, std::string_view database_label) {
   series_ = &series;
+  if (!has_keys_) MakeKeys();
   database_label_ = database_label;
   has_database_label_ = false;
   texts_.clear();
   hashes_.clear();
+}
+
+// Secret and fixed for the process, as the series table's own: all workers make the same keys.
+void Symbols::MakeKeys() {
+  for (uint64_t i = 0; i < kKeyedRefs; i += 2) {
+    const auto pair =
+        series_->HashKey({reinterpret_cast<const char*>(&i), sizeof i}, kPositionDomain);
+    keys_[i] = pair.low;
+    keys_[i + 1] = pair.high;
+  }
+  has_keys_ = true;
 }
 
 void Symbols::Add(std::string_view text) {
@@ -60,14 +103,78 @@ void Symbols::Add(std::string_view text) {
   if (!database_label_.empty() && text == database_label_) has_database_label_ = true;
 }
 
-bool ReadSeries(std::string_view message, PendingSeries& series, Column<uint32_t>& refs,
-                std::vector<SideItem>& side_items, SampleStager& stager, size_t most_refs) {
-  series.first_ref = static_cast<uint32_t>(refs.size());
+// The hash is NH of UMAC over the symbols' 64-bit hashes: the sum of (name + k) * (value + k') to
+// 128 bits, k and k' secret and other ones at each place. Two different lists of hashes have one
+// sum, or sums that differ by the domains, with a probability of at most 2^-64 over the secrets,
+// whoever chose the lists; and as the hashes are themselves secret, in practice that happens only
+// when one factor is zero, which is 2^-64 for each pair of name and place and not for each two
+// series. Two symbols having one hash, 2^-64 for each two of them, is as likely or more so: the key
+// is as good as any hash of the symbols' hashes can be. What follows the sum loses nothing of it,
+// and spreads it over all bits, of which the series table compares 96.
+// Source: Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC: Fast and Secure Message
+// Authentication".
+LabelRefs Symbols::ReadRefs(std::string_view packed, uint64_t domain, size_t most) {
+  const auto* at = reinterpret_cast<const unsigned char*>(packed.data());
+  const auto* const end = at + packed.size();
+  if (packed.empty() || end[-1] >= 0x80) return ReadOddRefs(packed, domain, most);
+  const uint64_t* const hashes = hashes_.span().data();
+  const size_t symbols = hashes_.size();
+  const uint64_t* key = keys_.data();
+  Wide sum = 0;
+  do {
+    uint64_t name = *at++;
+    if (name >= 0x80) name = LongRef(name, at);
+    if (name >= symbols || at == end || key == keys_.data() + kKeyedRefs) [[unlikely]]
+      return ReadOddRefs(packed, domain, most);
+    uint64_t value = *at++;
+    if (value >= 0x80) value = LongRef(value, at);
+    if (value >= symbols) [[unlikely]]
+      return ReadOddRefs(packed, domain, most);
+    sum += static_cast<Wide>(hashes[name] + key[0]) * (hashes[value] + key[1]);
+    key += 2;
+  } while (at != end);
+  LabelRefs refs;
+  refs.count = static_cast<size_t>(key - keys_.data());
+  const uint64_t low = Mix(static_cast<uint64_t>(sum) + domain);
+  refs.key.high = Mix((static_cast<uint64_t>(sum >> 64) ^ low) + refs.count);
+  refs.key.low = low + refs.key.high;
+  return refs;
+}
+
+// None, very many, or not as they should be.
+LabelRefs Symbols::ReadOddRefs(std::string_view packed, uint64_t domain, size_t most) {
+  LabelRefs refs;
+  gathered_.clear();
+  WireReader reader(packed);
+  while (!reader.AtEnd() && refs.count < most) {
+    const uint64_t ref = reader.Varint();
+    ++refs.count;
+    if (ref >= size()) {
+      refs.state = LabelRefs::State::kBad;
+    } else if (refs.state == LabelRefs::State::kGood) {
+      gathered_.push_back(hashes_[static_cast<size_t>(ref)]);
+    }
+  }
+  if (refs.count % 2 != 0) refs.state = LabelRefs::State::kBad;
+  if (reader.failed()) refs.state = LabelRefs::State::kMalformed;
+  const auto bytes = std::as_bytes(gathered_.span());
+  refs.key = series_->HashKey({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, domain);
+  return refs;
+}
+
+bool ReadSeries(std::string_view message, PendingSeries& series, std::vector<SideItem>& side_items,
+                SampleStager& stager, ByteBuffer& joined) {
+  bool together = true;
   WireReader reader(message);
   while (reader.Next()) {
     switch (reader.field()) {
-      case 1:
-        ReadRefs(reader, refs, most_refs);
+      case kLabelRefsField:
+        if (reader.Is(WireType::kBytes) && series.labels.data() == nullptr) [[likely]] {
+          series.labels = reader.BytesField();
+        } else {
+          together = false;
+          reader.Skip();
+        }
         break;
       case 2: {
         const SampleValue sample = ReadSample(reader.BytesField());
@@ -93,36 +200,35 @@ bool ReadSeries(std::string_view message, PendingSeries& series, Column<uint32_t
         reader.Skip();
     }
   }
-  series.ref_count = static_cast<uint32_t>(refs.size()) - series.first_ref;
+  if (!together) {
+    if (!JoinRefsOf(message, joined)) return false;
+    series.labels = joined.view();
+  }
   return !reader.failed();
 }
 
-bool RefsAreValid(std::span<const uint32_t> refs, const Symbols& symbols) {
-  if (refs.size() % 2 != 0) return false;
-  for (const uint32_t ref : refs) {
-    if (ref >= symbols.size()) return false;
-  }
-  return true;
-}
-
-void ReadLabels(std::span<const uint32_t> refs, const Symbols& symbols,
+void ReadLabels(std::string_view packed, const Symbols& symbols,
                 std::vector<table::Label>& labels) {
   labels.clear();
-  for (size_t i = 0; i + 1 < refs.size() && labels.size() <= kMaxLabelsRead; i += 2) {
-    if (refs[i] >= symbols.size() || refs[i + 1] >= symbols.size()) continue;
-    labels.push_back({symbols.text(refs[i]), symbols.text(refs[i + 1])});
+  WireReader reader(packed);
+  while (!reader.AtEnd() && labels.size() <= kMaxLabelsRead) {
+    const uint64_t name = reader.Varint();
+    if (reader.AtEnd()) break;
+    const uint64_t value = reader.Varint();
+    if (name >= symbols.size() || value >= symbols.size()) continue;
+    labels.push_back({symbols.text(name), symbols.text(value)});
   }
 }
 
-bool ReadExemplar(std::string_view message, const Symbols& symbols, Column<uint32_t>& refs,
+bool ReadExemplar(std::string_view message, const Symbols& symbols, ByteBuffer& joined,
                   ExemplarParts& exemplar) {
   exemplar.Clear();
-  refs.clear();
+  joined.clear();
   WireReader reader(message);
   while (reader.Next()) {
     switch (reader.field()) {
-      case 1:
-        ReadRefs(reader, refs, 2 * kMaxLabelsRead + 2);
+      case kLabelRefsField:
+        JoinRefs(reader, joined);
         break;
       case 2:
         exemplar.value_bits = reader.Fixed64Field();
@@ -134,9 +240,14 @@ bool ReadExemplar(std::string_view message, const Symbols& symbols, Column<uint3
         reader.Skip();
     }
   }
-  exemplar.refs_ok = RefsAreValid(refs.span(), symbols);
-  if (exemplar.refs_ok) ReadLabels(refs.span(), symbols, exemplar.labels);
-  return !reader.failed();
+  WireReader refs(joined.view());
+  size_t count = 0;
+  for (; !refs.AtEnd() && count < kMaxExemplarRefs; ++count) {
+    if (refs.Varint() >= symbols.size()) exemplar.refs_ok = false;
+  }
+  if (count % 2 != 0) exemplar.refs_ok = false;
+  if (exemplar.refs_ok) ReadLabels(joined.view(), symbols, exemplar.labels);
+  return !reader.failed() && !refs.failed();
 }
 
 }  // namespace forebay::receive::remote_write_2

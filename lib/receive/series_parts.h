@@ -53,9 +53,7 @@ struct MetadataRefs {
 
 struct PendingSeries {
   table::SeriesKey key;
-  std::string_view labels;  // 1.0: the label fields, one after the other
-  uint32_t first_ref = 0;   // 2.0: labels_refs in the group's list of refs
-  uint32_t ref_count = 0;
+  std::string_view labels;  // 1.0: the label fields, one after the other; 2.0: labels_refs, packed
   uint32_t index = 0;       // in the request
   size_t first_sample = 0;  // in the staged columns
   size_t sample_count = 0;
@@ -72,7 +70,6 @@ struct PendingSeries {
   // read: the key, the counts, metadata without has_metadata.
   void Begin(uint32_t series_index, size_t sample, size_t side) {
     labels = {};
-    first_ref = ref_count = 0;
     index = series_index;
     first_sample = sample;
     first_side = side;
@@ -82,6 +79,13 @@ struct PendingSeries {
     problem.reset();
   }
 };
+
+// splitmix64's finaliser: each bit of x reaches all, and nothing is lost.
+inline uint64_t Mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
 
 struct SampleValue {
   int64_t timestamp = 0;

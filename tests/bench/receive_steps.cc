@@ -156,7 +156,6 @@ bool StageAllFlat(Received& received) {
 Step Parse(const std::shared_ptr<Received>& received) {
   struct State {
     receive::StagedWrite staged;
-    receive::Column<uint32_t> refs;
     std::vector<receive::SideItem> side_items;
     ByteBuffer joined;
   };
@@ -174,13 +173,12 @@ Step Parse(const std::shared_ptr<Received>& received) {
         reader.Skip();
         continue;
       }
-      state->refs.clear();
       PendingSeries series;
       const std::string_view bytes = reader.BytesField();
-      const bool ok = version_2 ? remote_write_2::ReadSeries(bytes, series, state->refs,
-                                                             state->side_items, stager, SIZE_MAX)
-                                : remote_write_1::ReadSeries(bytes, series, state->side_items,
-                                                             stager, state->joined);
+      const bool ok =
+          version_2
+              ? remote_write_2::ReadSeries(bytes, series, state->side_items, stager, state->joined)
+              : remote_write_1::ReadSeries(bytes, series, state->side_items, stager, state->joined);
       if (!ok) return false;
       benchmark::DoNotOptimize(series);
     }
