@@ -28,6 +28,17 @@ char* PutTwoDigits(uint32_t value, char* out) {
   return out + 2;
 }
 
+size_t DecimalChars(int64_t number) {
+  auto rest = static_cast<uint64_t>(number);
+  size_t chars = 1;
+  if (number < 0) {
+    rest = 0 - rest;
+    ++chars;
+  }
+  for (; rest >= 10'000; rest /= 10'000) chars += 4;
+  return chars + (rest >= 10) + (rest >= 100) + (rest >= 1000);
+}
+
 bool NeedsCsvQuotes(std::string_view text) {
   if (text.empty()) return false;
   return text[0] == ' ' || text[0] == '\t' ||
@@ -65,10 +76,8 @@ void AppendLiftedFields(std::span<const std::string_view> values, ByteBuffer& ou
 
 size_t RowFixedBytes(int64_t series_id, LabelSpan labels,
                      std::span<const std::string_view> lifted) {
-  char id[kMaxSeriesIdChars];
-  const char* id_end = std::to_chars(id, id + sizeof id, series_id).ptr;
   constexpr size_t kSeparators = 4;  // three commas and LF
-  size_t bytes = kSeparators + static_cast<size_t>(id_end - id) + LabelsJsonCsvBytes(labels);
+  size_t bytes = kSeparators + DecimalChars(series_id) + LabelsJsonCsvBytes(labels);
   for (const std::string_view value : lifted) bytes += 1 + CsvFieldBytes(value);
   return bytes;
 }

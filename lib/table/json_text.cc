@@ -1,5 +1,6 @@
 #include "table/json_text.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -111,6 +112,23 @@ inline bool IsZero(Block block) { return (block.low | block.high) == 0; }
 inline Block ZeroBlock() { return {0, 0}; }
 #endif
 
+// Whether nothing in the text needs an escape. Never reads beyond it.
+bool IsClean(const char* from, size_t size) {
+  if (size >= 16) {
+    Block found = EscapeMask(LoadBlock(from + size - 16));
+    for (size_t i = 0; i + 16 < size; i += 16) found = Join(found, EscapeMask(LoadBlock(from + i)));
+    return IsZero(found);
+  }
+  if (size >= 8) {
+    return (NeedsEscape(Load<uint64_t>(from)) | NeedsEscape(Load<uint64_t>(from + size - 8))) == 0;
+  }
+  if (size >= 4) {
+    return (NeedsEscape(Load<uint32_t>(from)) | NeedsEscape(Load<uint32_t>(from + size - 4))) == 0;
+  }
+  return std::all_of(from, from + size,
+                     [](char c) { return kEscapes[static_cast<unsigned char>(c)] == 0; });
+}
+
 // Copies the text and says whether it was clean: nothing in it needs an escape. The copy is made
 // in any case; nearly every label is clean, and then the copy is the result. Never reads or writes
 // beyond the text: the last block overlaps the one before it.
@@ -202,6 +220,8 @@ void AppendLabels(LabelSpan labels, ByteBuffer& out) {
 
 size_t EscapedCsvBytes(std::string_view text) {
   size_t bytes = text.size();
+  if (IsClean(text.data(), text.size())) [[likely]]
+    return bytes;
   for (const char c : text) {
     const char escape = kEscapes[static_cast<unsigned char>(c)];
     if (escape == 0) continue;

@@ -15,6 +15,26 @@ uint64_t Load8(const unsigned char* bytes) {
   return word;
 }
 
+uint32_t Load4(const unsigned char* bytes) {
+  uint32_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
+// By words, of which the last overlaps the one before it: no byte beyond the text is read.
+bool IsAscii(const unsigned char* p, size_t size) {
+  uint64_t found = 0;
+  if (size >= 8) {
+    for (size_t i = 0; i + 8 < size; i += 8) found |= Load8(p + i);
+    found |= Load8(p + size - 8);
+  } else if (size >= 4) {
+    found = Load4(p) | Load4(p + size - 4);
+  } else if (size != 0) {
+    found = p[0] | p[size / 2] | p[size - 1];
+  }
+  return (found & kHighBits) == 0;
+}
+
 bool IsContinuation(unsigned char byte) { return (byte & 0xc0) == 0x80; }
 
 // Bytes of the well-formed sequence that begins at `p`, which is not ASCII; 0 when there is none.
@@ -41,6 +61,8 @@ size_t SequenceBytes(const unsigned char* p, size_t left) {
 bool IsValidUtf8(std::string_view text) {
   const auto* p = reinterpret_cast<const unsigned char*>(text.data());
   size_t left = text.size();
+  if (IsAscii(p, left)) [[likely]]
+    return true;
   while (left != 0) {
     while (left >= 16 && ((Load8(p) | Load8(p + 8)) & kHighBits) == 0) {
       p += 16;

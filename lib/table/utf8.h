@@ -7,8 +7,7 @@
 namespace forebay::table {
 
 // True when the bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no
-// surrogates, nothing above U+10FFFF). Empty is valid. ASCII is tested 16 bytes at a time. Threads:
-// any.
+// surrogates, nothing above U+10FFFF). Empty is valid. ASCII is tested by words. Threads: any.
 bool IsValidUtf8(std::string_view text);
 
 // Bytes of the well-formed sequence at the beginning of the text; 0: there is none. Shape: not

@@ -310,6 +310,21 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("row: the fixed bytes count the digits of any SeriesId") {
+  const size_t zero = RowFixedBytes(0, {}, {});
+  const auto check = [&](int64_t id) {
+    if (RowFixedBytes(id, {}, {}) != zero - 1 + std::to_string(id).size()) FAIL("id " << id);
+  };
+  check(std::numeric_limits<int64_t>::min());
+  check(std::numeric_limits<int64_t>::max());
+  for (int64_t power = 1; power < std::numeric_limits<int64_t>::max() / 10; power *= 10) {
+    for (const int64_t id : {power - 1, power, power * 5, power * 10 - 1}) {
+      check(id);
+      check(-id);
+    }
+  }
+}
+
 TEST_CASE("CSV field: quoted only where a reader needs it") {
   const auto field = [](std::string_view text) {
     ByteBuffer out;
