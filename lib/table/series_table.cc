@@ -5,10 +5,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 
 #include "base/check.h"
 #include "table/csv_row.h"
+#include "table/internal/short_text.h"
 #include "table/internal/zeroed_array.h"
 
 namespace forebay::table {
@@ -22,18 +24,10 @@ constexpr uint8_t kMaxKeysPerSeries = 8;
 constexpr uint64_t kDroppedKeysKept = 100'000;
 constexpr uint64_t kDomainFactor = 0x9e37'79b9'7f4a'7c15;  // odd
 constexpr uint64_t kCanonicalDomain = 0x63616e6f6e69636c;
+// Of what tells series apart: table, shape, and the halves of the SeriesId; then values follow.
+constexpr size_t kIdentityHead = 4;
 
 uint64_t MakeTag(SeriesKey key, SeriesRef ref) { return ((key.high >> 32) << 32) | (ref + 1); }
-
-template <typename T>
-void AppendRaw(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-void AppendSized(std::string& out, std::string_view text) {
-  AppendRaw(out, text.size());
-  out += text;
-}
 
 // A hash with a seed would make this from it for each key: a third of its time.
 HashSecret SecretOf(uint64_t seed) {
@@ -206,28 +200,6 @@ void SeriesTable::Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> h
   retired_.push_back(std::move(retired));
 }
 
-SeriesKey SeriesTable::CanonicalKey(const NewSeries& series) {
-  scratch_.clear();
-  AppendRaw(scratch_, series.table);
-  AppendRaw(scratch_, series.series_id);
-  for (const std::string_view value : series.lifted) AppendSized(scratch_, value);
-  for (const Label& label : series.labels) {
-    AppendSized(scratch_, label.name);
-    AppendSized(scratch_, label.value);
-  }
-  return HashKey(scratch_, kCanonicalDomain);
-}
-
-// Whether there is a ref for one more series and a shape for its names: both are numbered within
-// fixed arrays, and how many there are is up to senders.
-bool SeriesTable::HasRoom(std::span<const Label> labels) {
-  if (free_refs_.empty() && capacity() >= kChunkEntries * kMaxEntryChunks) return false;
-  const uint32_t max_shapes = std::min(options_.max_shapes, kChunkShapes * kMaxShapeChunks);
-  if (!free_shapes_.empty() || shape_capacity() < max_shapes) return true;
-  ShapeKey(labels);
-  return shape_ids_.contains(scratch_);
-}
-
 SeriesRef SeriesTable::AllocateRef() {
   if (!free_refs_.empty()) {
     const SeriesRef ref = free_refs_.back();
@@ -244,22 +216,44 @@ SeriesRef SeriesTable::AllocateRef() {
   return ref;
 }
 
-// Leaves the key of shape_ids_ in scratch_.
-void SeriesTable::ShapeKey(std::span<const Label> labels) {
-  scratch_.clear();
-  for (const Label& label : labels) {
-    scratch_ += label.name;
-    scratch_ += '\0';
-  }
+// A name as it stands in the keys of shape_ids_: with its size before it.
+void SeriesTable::AppendShapeName(std::string_view name) {
+  const auto size = static_cast<uint32_t>(name.size());
+  scratch_.append(reinterpret_cast<const char*>(&size), sizeof size);
+  scratch_ += name;
 }
 
-ShapeId SeriesTable::AcquireShape(std::span<const Label> labels) {
-  ShapeKey(labels);
-  const auto [found, added] = shape_ids_.try_emplace(scratch_, 0);
-  if (!added) {
-    ++ShapeAt(found->second).references;
-    return found->second;
+bool SeriesTable::IsLastShape(std::span<const Label> labels) const {
+  if (last_shape_ == nullptr) return false;
+  const char* at = last_shape_->first.data();
+  const char* const end = at + last_shape_->first.size();
+  for (const Label& label : labels) {
+    if (at == end) return false;
+    const auto size = internal::LoadWord<uint32_t>(at);
+    at += sizeof size;
+    if (!internal::Same({at, size}, label.name)) return false;
+    at += size;
   }
+  return at == end;
+}
+
+// Nothing when there are as many as may be: shapes are numbered within fixed arrays, and how many
+// there are is up to senders.
+std::optional<ShapeId> SeriesTable::AcquireShape(std::span<const Label> labels) {
+  if (IsLastShape(labels)) {
+    ++ShapeAt(last_shape_->second).references;
+    return last_shape_->second;
+  }
+  scratch_.clear();
+  for (const Label& label : labels) AppendShapeName(label.name);
+  const auto known = shape_ids_.find(scratch_);
+  if (known != shape_ids_.end()) {
+    last_shape_ = &*known;
+    ++ShapeAt(known->second).references;
+    return known->second;
+  }
+  const uint32_t max_shapes = std::min(options_.max_shapes, kChunkShapes * kMaxShapeChunks);
+  if (free_shapes_.empty() && shape_capacity() >= max_shapes) return std::nullopt;
   ShapeId id = 0;
   if (!free_shapes_.empty()) {
     id = free_shapes_.back();
@@ -273,7 +267,7 @@ ShapeId SeriesTable::AcquireShape(std::span<const Label> labels) {
     }
     next_shape_.store(id + 1, std::memory_order_release);
   }
-  found->second = id;
+  last_shape_ = &*shape_ids_.emplace(scratch_, id).first;
   Shape& shape = ShapeAt(id);
   shape.name_count = static_cast<uint32_t>(labels.size());
   shape.names = std::make_unique<SymbolId[]>(labels.size());
@@ -287,10 +281,8 @@ void SeriesTable::ReleaseShape(ShapeId id) {
   Shape& shape = ShapeAt(id);
   if (--shape.references != 0) return;
   scratch_.clear();
-  for (uint32_t i = 0; i < shape.name_count; ++i) {
-    scratch_ += symbols_.Text(shape.names[i]);
-    scratch_ += '\0';
-  }
+  for (uint32_t i = 0; i < shape.name_count; ++i) AppendShapeName(symbols_.Text(shape.names[i]));
+  last_shape_ = nullptr;
   shape_ids_.erase(scratch_);
   for (uint32_t i = 0; i < shape.name_count; ++i) symbols_.Release(shape.names[i]);
   entry_bytes_.fetch_sub(sizeof(Shape) + 2 * scratch_.size(), std::memory_order_relaxed);
@@ -298,19 +290,8 @@ void SeriesTable::ReleaseShape(ShapeId id) {
   free_shapes_.push_back(id);
 }
 
-Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint64_t generation) {
-  MutexLock lock(mutex_);
-  SeriesRef ref = Find(key);
-  if (ref != kUnknownSeries && ref != kDroppedSeries) return ref;
-  const SeriesKey canonical = CanonicalKey(series);
-  ref = Find(canonical);
-  if (ref != kUnknownSeries) {
-    InsertAlias(key, ref);
-    MarkUsed(ref, generation);
-    // From before there were limits, or from a journal.
-    if (At(ref).owner == kNoOwner) SetOwner(At(ref), series.owner);
-    return ref;
-  }
+// Why there may be no series more.
+std::optional<Error> SeriesTable::RefusalOf(const NewSeries& series) const {
   if (size() >= options_.max_series) {
     return Error(ErrorCode::kResourceExhausted, "limits.series_max is reached");
   }
@@ -320,32 +301,89 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
   if (series.owner < owner_series_.size() && owner_series_[series.owner] >= series.owner_max) {
     return Error(ErrorCode::kOutOfRange, "the owner has as many series as it may");
   }
-  if (!HasRoom(series.labels)) {
+  if (free_refs_.empty() && capacity() >= kChunkEntries * kMaxEntryChunks) {
+    return Error(ErrorCode::kResourceExhausted, "too many series");
+  }
+  return std::nullopt;
+}
+
+// Takes the symbols of the values. Returns the canonical key, which is good while they are held.
+SeriesKey SeriesTable::AcquireIdentity(const NewSeries& series, ShapeId shape) {
+  const size_t before = identity_.size();  // of the series added last
+  identity_.resize(kIdentityHead + series.labels.size() + series.lifted.size());
+  identity_[0] = series.table;
+  identity_[1] = shape;
+  std::memcpy(&identity_[2], &series.series_id, sizeof series.series_id);
+  size_t next = kIdentityHead;
+  const auto acquire = [&](std::string_view value) {
+    if (next >= before || !symbols_.AcquireIf(identity_[next], value)) {
+      identity_[next] = symbols_.Acquire(value);
+    }
+    ++next;
+  };
+  for (const Label& label : series.labels) acquire(label.value);
+  for (const std::string_view value : series.lifted) acquire(value);
+  return HashKey({reinterpret_cast<const char*>(identity_.data()),
+                  identity_.size() * sizeof identity_.front()},
+                 kCanonicalDomain);
+}
+
+void SeriesTable::ReleaseIdentity(ShapeId shape) {
+  for (size_t i = kIdentityHead; i < identity_.size(); ++i) symbols_.Release(identity_[i]);
+  ReleaseShape(shape);
+}
+
+Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint64_t generation) {
+  MutexLock lock(mutex_);
+  SeriesRef ref = Find(key);
+  if (ref != kUnknownSeries && ref != kDroppedSeries) return ref;
+  std::optional<Error> refusal = RefusalOf(series);  // before its symbols are counted
+  const std::optional<ShapeId> shape = AcquireShape(series.labels);
+  if (!shape) {
+    if (refusal) return std::move(*refusal);
     return Error(ErrorCode::kResourceExhausted, "too many different sets of label names");
+  }
+  const SeriesKey canonical = AcquireIdentity(series, *shape);
+  Prefetch(canonical);
+  const size_t row_bytes = RowFixedBytes(series.series_id, series.labels, series.lifted);
+  ref = Find(canonical);
+  if (ref != kUnknownSeries) {
+    ReleaseIdentity(*shape);
+    InsertAlias(key, ref);
+    MarkUsed(ref, generation);
+    // From before there were limits, or from a journal.
+    if (At(ref).owner == kNoOwner) SetOwner(At(ref), series.owner);
+    return ref;
+  }
+  if (refusal) {
+    ReleaseIdentity(*shape);
+    return std::move(*refusal);
   }
   ref = AllocateRef();
   Entry& entry = At(ref);
-  entry.series_id = series.series_id;
-  entry.table = series.table;
-  entry.shape = AcquireShape(series.labels);
-  entry.value_count = static_cast<uint32_t>(series.labels.size() + series.lifted.size());
-  entry.values = std::make_unique<SymbolId[]>(entry.value_count);
-  uint32_t next = 0;
-  for (const Label& label : series.labels) entry.values[next++] = symbols_.Acquire(label.value);
-  for (const std::string_view value : series.lifted) entry.values[next++] = symbols_.Acquire(value);
-  entry.row_prefix_bytes = static_cast<uint32_t>(
-      kMaxRfc3339Chars + RowFixedBytes(series.series_id, series.labels, series.lifted));
+  FillEntry(entry, series, *shape);
+  entry.row_prefix_bytes = static_cast<uint32_t>(kMaxRfc3339Chars + row_bytes);
   entry.last_used.store(generation, std::memory_order_relaxed);
-  entry.state = Entry::State::kLive;
-  live_.fetch_add(1, std::memory_order_relaxed);
-  entry_bytes_.fetch_add(sizeof(Entry) + entry.value_count * sizeof(SymbolId) + 16,
-                         std::memory_order_relaxed);
   entry.canonical = canonical;
-  entry.keys = 0;
   SetOwner(entry, series.owner);
   InsertKey(canonical, ref);
   InsertAlias(key, ref);
   return ref;
+}
+
+// The entry holds the symbols of identity_ and the shape from now on.
+void SeriesTable::FillEntry(Entry& entry, const NewSeries& series, ShapeId shape) {
+  entry.series_id = series.series_id;
+  entry.table = series.table;
+  entry.shape = shape;
+  entry.value_count = static_cast<uint32_t>(identity_.size() - kIdentityHead);
+  entry.values.reset(new SymbolId[entry.value_count]);
+  std::copy(identity_.begin() + kIdentityHead, identity_.end(), entry.values.get());
+  entry.state = Entry::State::kLive;
+  entry.keys = 0;
+  live_.fetch_add(1, std::memory_order_relaxed);
+  entry_bytes_.fetch_add(sizeof(Entry) + entry.value_count * sizeof(SymbolId) + 16,
+                         std::memory_order_relaxed);
 }
 
 void SeriesTable::SetOwner(Entry& entry, SeriesOwner owner) {

@@ -3,8 +3,8 @@
 //
 // Find is on the hot path of every sample: lock-free, no allocation, one cache line as a rule. A
 // series is added once, under a mutex. Several keys may lead to one series (remote write 1.0, 2.0,
-// other label orders): identity is the canonical key, a hash of table, column values and sorted
-// labels.
+// other label orders): identity is the canonical key, a hash of table, SeriesId, shape and symbols
+// of the values, which are one as long as somebody holds them.
 //
 // Who keeps a ref alive: a request enters a WAL generation before its first Find and stays in it
 // until its samples are in the generation's columns. EvictIdle hides a series (its keys are gone)
@@ -20,10 +20,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -156,15 +158,18 @@ class SeriesTable {
   Entry& At(SeriesRef ref) const;
   Shape& ShapeAt(ShapeId shape) const;
   void SetOwner(Entry& entry, SeriesOwner owner) REQUIRES(mutex_);
-  SeriesKey CanonicalKey(const NewSeries& series) REQUIRES(mutex_);
   void InsertKey(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
   void InsertAlias(SeriesKey key, SeriesRef ref) REQUIRES(mutex_);
   void RebuildIndex(size_t capacity, RebuildOptions options) REQUIRES(mutex_);
   void Publish(std::unique_ptr<Index> fresh, std::vector<SeriesRef> hidden) REQUIRES(mutex_);
-  bool HasRoom(std::span<const Label> labels) REQUIRES(mutex_);
+  std::optional<Error> RefusalOf(const NewSeries& series) const REQUIRES(mutex_);
   SeriesRef AllocateRef() REQUIRES(mutex_);
-  void ShapeKey(std::span<const Label> labels) REQUIRES(mutex_);
-  ShapeId AcquireShape(std::span<const Label> labels) REQUIRES(mutex_);
+  bool IsLastShape(std::span<const Label> labels) const REQUIRES(mutex_);
+  void AppendShapeName(std::string_view name) REQUIRES(mutex_);
+  std::optional<ShapeId> AcquireShape(std::span<const Label> labels) REQUIRES(mutex_);
+  SeriesKey AcquireIdentity(const NewSeries& series, ShapeId shape) REQUIRES(mutex_);
+  void ReleaseIdentity(ShapeId shape) REQUIRES(mutex_);
+  void FillEntry(Entry& entry, const NewSeries& series, ShapeId shape) REQUIRES(mutex_);
   void ReleaseShape(ShapeId shape) REQUIRES(mutex_);
   void FreeEntry(SeriesRef ref) REQUIRES(mutex_);
 
@@ -189,6 +194,10 @@ class SeriesTable {
   std::vector<uint64_t> owner_series_ GUARDED_BY(mutex_);  // by owner
   uint64_t dropped_keys_ GUARDED_BY(mutex_) = 0;
   std::string scratch_ GUARDED_BY(mutex_);
+  // What the series added last had, since the next one mostly has the same or nearly so: its place
+  // in shape_ids_ (null: none), and its identity, of which the symbols may be gone by now.
+  const std::pair<const std::string, ShapeId>* last_shape_ GUARDED_BY(mutex_) = nullptr;
+  std::vector<uint32_t> identity_ GUARDED_BY(mutex_);
 };
 
 }  // namespace forebay::table

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "table/internal/short_text.h"
 
 namespace forebay::table {
 namespace {
@@ -33,7 +34,7 @@ size_t SymbolTable::Probe(std::string_view text, uint64_t hash) const {
   size_t slot = hash & mask;
   while (slots_[slot] != 0) {
     const Symbol& symbol = At(slots_[slot] - 1);
-    if (symbol.hash == hash && std::string_view(symbol.text, symbol.size) == text) return slot;
+    if (symbol.hash == hash && internal::Same({symbol.text, symbol.size}, text)) return slot;
     slot = (slot + 1) & mask;
   }
   return slot;
@@ -86,6 +87,13 @@ SymbolId SymbolTable::Acquire(std::string_view text) {
   live_.fetch_add(1, std::memory_order_relaxed);
   bytes_.fetch_add(text.size() + sizeof(Symbol) + 2 * sizeof(uint32_t), std::memory_order_relaxed);
   return id;
+}
+
+bool SymbolTable::AcquireIf(SymbolId id, std::string_view text) {
+  Symbol& symbol = At(id);
+  if (symbol.references == 0 || !internal::Same({symbol.text, symbol.size}, text)) return false;
+  ++symbol.references;
+  return true;
 }
 
 // Backward-shift deletion: no tombstones, so probes stay short for ever.

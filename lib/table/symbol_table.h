@@ -25,6 +25,9 @@ class SymbolTable {
 
   // The id of text, with one reference more. Threads: one at a time.
   SymbolId Acquire(std::string_view text);
+  // Adds a reference to a symbol if it is alive and has this text. Shape: an id that Acquire once
+  // gave. Threads: as Acquire.
+  bool AcquireIf(SymbolId id, std::string_view text);
   // One reference less; the last one frees the text. Threads: one at a time, with Acquire.
   void Release(SymbolId id);
   // Threads: any, also beside Acquire, for an id that is alive.
