@@ -76,8 +76,13 @@ void AppendLiftedFields(std::span<const std::string_view> values, ByteBuffer& ou
 
 size_t RowFixedBytes(int64_t series_id, LabelSpan labels,
                      std::span<const std::string_view> lifted) {
+  return RowFixedBytes(series_id, LabelsJsonCsvBytes(labels), lifted);
+}
+
+size_t RowFixedBytes(int64_t series_id, size_t labels_bytes,
+                     std::span<const std::string_view> lifted) {
   constexpr size_t kSeparators = 4;  // three commas and LF
-  size_t bytes = kSeparators + DecimalChars(series_id) + LabelsJsonCsvBytes(labels);
+  size_t bytes = kSeparators + DecimalChars(series_id) + labels_bytes;
   for (const std::string_view value : lifted) bytes += 1 + CsvFieldBytes(value);
   return bytes;
 }

@@ -29,6 +29,9 @@ void AppendLiftedFields(std::span<const std::string_view> values, ByteBuffer& ou
 // Exactly the bytes of any row of the series but its timestamp and value: commas and LF, SeriesId,
 // the Labels field and the lifted fields. Counted once per series. Threads: any.
 size_t RowFixedBytes(int64_t series_id, LabelSpan labels, std::span<const std::string_view> lifted);
+// The same, when the bytes of the Labels field are known.
+size_t RowFixedBytes(int64_t series_id, size_t labels_bytes,
+                     std::span<const std::string_view> lifted);
 
 // At least the bytes of a row with LF, without rendering it; at most 25 too many, mostly 4. What
 // sealed segments announce as their row bytes. Threads: any.

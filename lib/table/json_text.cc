@@ -1,6 +1,5 @@
 #include "table/json_text.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -81,6 +80,9 @@ using Block = __m128i;
 inline Block LoadBlock(const char* from) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
 }
+inline Block JoinWords(uint64_t low, uint64_t high) {
+  return _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
+}
 inline void StoreBlock(Block block, char* to) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), block);
 }
@@ -102,6 +104,7 @@ struct Block {
 inline Block LoadBlock(const char* from) {
   return {Load<uint64_t>(from), Load<uint64_t>(from + 8)};
 }
+inline Block JoinWords(uint64_t low, uint64_t high) { return {low, high}; }
 inline void StoreBlock(Block block, char* to) {
   Store(block.low, to);
   Store(block.high, to + 8);
@@ -112,7 +115,8 @@ inline bool IsZero(Block block) { return (block.low | block.high) == 0; }
 inline Block ZeroBlock() { return {0, 0}; }
 #endif
 
-// Whether nothing in the text needs an escape. Never reads beyond it.
+// Whether nothing in the text needs an escape. Never reads beyond it: the last word overlaps the
+// one before it.
 bool IsClean(const char* from, size_t size) {
   if (size >= 16) {
     Block found = EscapeMask(LoadBlock(from + size - 16));
@@ -120,13 +124,16 @@ bool IsClean(const char* from, size_t size) {
     return IsZero(found);
   }
   if (size >= 8) {
-    return (NeedsEscape(Load<uint64_t>(from)) | NeedsEscape(Load<uint64_t>(from + size - 8))) == 0;
+    return IsZero(EscapeMask(JoinWords(Load<uint64_t>(from), Load<uint64_t>(from + size - 8))));
   }
   if (size >= 4) {
-    return (NeedsEscape(Load<uint32_t>(from)) | NeedsEscape(Load<uint32_t>(from + size - 4))) == 0;
+    const uint64_t head = Load<uint32_t>(from);
+    return NeedsEscape(head << 32 | Load<uint32_t>(from + size - 4)) == 0;
   }
-  return std::all_of(from, from + size,
-                     [](char c) { return kEscapes[static_cast<unsigned char>(c)] == 0; });
+  for (size_t i = 0; i < size; ++i) {
+    if (kEscapes[static_cast<unsigned char>(from[i])] != 0) return false;
+  }
+  return true;
 }
 
 // Copies the text and says whether it was clean: nothing in it needs an escape. The copy is made
@@ -218,18 +225,6 @@ void AppendLabels(LabelSpan labels, ByteBuffer& out) {
   out.SetEnd(to);
 }
 
-size_t EscapedCsvBytes(std::string_view text) {
-  size_t bytes = text.size();
-  if (IsClean(text.data(), text.size())) [[likely]]
-    return bytes;
-  for (const char c : text) {
-    const char escape = kEscapes[static_cast<unsigned char>(c)];
-    if (escape == 0) continue;
-    bytes += escape == 'u' ? kMaxEscapedBytes - 1 : escape == '"' ? 2 : 1;
-  }
-  return bytes;
-}
-
 }  // namespace
 
 void AppendJsonString(std::string_view text, ByteBuffer& out) {
@@ -248,13 +243,25 @@ void AppendLabelsJsonCsv(LabelSpan labels, ByteBuffer& out) {
   AppendLabels<Flavour::kCsv>(labels, out);
 }
 
+size_t TextJsonCsvBytes(std::string_view text) {
+  size_t bytes = text.size();
+  if (IsClean(text.data(), text.size())) [[likely]]
+    return bytes;
+  for (const char c : text) {
+    const char escape = kEscapes[static_cast<unsigned char>(c)];
+    if (escape == 0) continue;
+    bytes += escape == 'u' ? kMaxEscapedBytes - 1 : escape == '"' ? 2 : 1;
+  }
+  return bytes;
+}
+
 size_t LabelsJsonCsvBytes(LabelSpan labels) {
   constexpr size_t kAround = 4;     // "{ }"
   constexpr size_t kPerLabel = 10;  // four doubled quotes, colon, comma
   if (labels.empty()) return kAround;
   size_t bytes = kAround + kPerLabel * labels.size() - 1;  // one comma less than labels
   for (const Label& label : labels) {
-    bytes += EscapedCsvBytes(label.name) + EscapedCsvBytes(label.value);
+    bytes += TextJsonCsvBytes(label.name) + TextJsonCsvBytes(label.value);
   }
   return bytes;
 }

@@ -25,5 +25,8 @@ void AppendLabelsJsonCsv(LabelSpan labels, ByteBuffer& out);
 
 // Exactly the bytes that AppendLabelsJsonCsv appends.
 size_t LabelsJsonCsvBytes(LabelSpan labels);
+// The bytes of a name or value in it, without quotes. LabelsJsonCsvBytes of labels is that of their
+// names with empty values, and these of the values.
+size_t TextJsonCsvBytes(std::string_view text);
 
 }  // namespace forebay::table

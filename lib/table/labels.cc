@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "table/internal/short_text.h"
 #include "table/utf8.h"
 
 namespace forebay::table {
@@ -11,7 +12,15 @@ namespace {
 
 constexpr size_t kChunkBytes = 4096;
 
-bool NameLess(const Label& a, const Label& b) { return a.name < b.name; }
+constexpr size_t kFewLabels = 32;
+
+bool NameLess(const Label& a, const Label& b) {
+  // Most names differ in the first byte from the one before them.
+  if (!a.name.empty() && !b.name.empty() && a.name[0] != b.name[0]) {
+    return static_cast<unsigned char>(a.name[0]) < static_cast<unsigned char>(b.name[0]);
+  }
+  return a.name < b.name;
+}
 
 bool IsLegacyName(std::string_view name, bool colon) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
@@ -46,6 +55,12 @@ bool IsSortedUnique(LabelSpan labels) {
 }
 
 std::string_view FindValue(LabelSpan sorted, std::string_view name) {
+  if (sorted.size() <= kFewLabels) {
+    for (const Label& label : sorted) {
+      if (internal::Same(label.name, name)) return label.value;
+    }
+    return {};
+  }
   const auto found = std::lower_bound(
       sorted.begin(), sorted.end(), name,
       [](const Label& label, std::string_view wanted) { return label.name < wanted; });
@@ -71,13 +86,15 @@ std::optional<LabelFinding> FindProblem(LabelSpan sorted) {
   for (size_t i = 0; i < sorted.size(); ++i) {
     const Label& label = sorted[i];
     if (label.name.empty()) return LabelFinding{LabelProblem::kEmptyName, label};
-    if (i > 0 && sorted[i - 1].name == label.name) {
+    if (i > 0 && internal::Same(sorted[i - 1].name, label.name)) {
       return LabelFinding{LabelProblem::kDuplicateName, label};
     }
     if (!IsValidUtf8(label.name) || !IsValidUtf8(label.value)) {
       return LabelFinding{LabelProblem::kNotUtf8, label};
     }
-    if (label.name == kMetricNameLabel && !label.value.empty()) has_metric_name = true;
+    if (internal::Same(label.name, kMetricNameLabel) && !label.value.empty()) {
+      has_metric_name = true;
+    }
   }
   if (!has_metric_name) return LabelFinding{LabelProblem::kNoMetricName, {}};
   return std::nullopt;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "table/internal/short_text.h"
 #include "table/names.h"
 
 namespace forebay::table {
@@ -217,8 +218,14 @@ Result<MetricsLayout> MetricsLayout::Create(std::span<const config::LiftLabel> l
 
 RowLabels MetricsLayout::Split(LabelSpan labels) const {
   RowLabels row;
+  Split(labels, row);
+  return row;
+}
+
+void MetricsLayout::Split(LabelSpan labels, RowLabels& row) const {
+  row.labels.clear();
   row.labels.reserve(labels.size());
-  row.lifted.resize(lift_names_.size());
+  row.lifted.assign(lift_names_.size(), {});
   for (const Label& label : labels) {
     if (!lift_names_.empty()) {
       const std::string lower = ToLower(label.name);
@@ -232,12 +239,12 @@ RowLabels MetricsLayout::Split(LabelSpan labels) const {
       }
     }
     const bool dropped =
-        label.name == kMetricNameLabel ||
-        std::any_of(drop_prefixes_.begin(), drop_prefixes_.end(),
-                    [&](const std::string& prefix) { return label.name.starts_with(prefix); });
+        internal::Same(label.name, kMetricNameLabel) ||
+        std::any_of(drop_prefixes_.begin(), drop_prefixes_.end(), [&](const std::string& prefix) {
+          return internal::Same(label.name.substr(0, prefix.size()), prefix);
+        });
     if (!dropped) row.labels.push_back(label);
   }
-  return row;
 }
 
 }  // namespace forebay::table

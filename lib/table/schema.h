@@ -110,6 +110,8 @@ class MetricsLayout {
   // first label that a lifted column matches (ASCII case ignored) goes there, all others to Labels.
   // Shape: canonical labels. Returns views into `labels`.
   RowLabels Split(LabelSpan labels) const;
+  // The same, in place of what `row` held, with its memory.
+  void Split(LabelSpan labels, RowLabels& row) const;
 
  private:
   MetricsLayout(Schema schema, std::vector<std::string> lift_names,

@@ -4,7 +4,7 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
-#include <cstring>
+#include "table/internal/short_text.h"
 
 namespace forebay::table {
 namespace {
@@ -31,17 +31,12 @@ int64_t SeriesId(LabelSpan labels) {
   if (bytes > kGatherBytes) return HashStreaming(labels);
 
   char gathered[kGatherBytes];
-  size_t used = 0;
-  const auto gather = [&](std::string_view text) {
-    if (text.empty()) return;
-    std::memcpy(gathered + used, text.data(), text.size());
-    used += text.size();
-  };
+  char* end = gathered;
   for (const Label& label : labels) {
-    gather(label.name);
-    gather(label.value);
+    end = internal::CopyText(label.name, end);
+    end = internal::CopyText(label.value, end);
   }
-  return static_cast<int64_t>(XXH64(gathered, used, 0));
+  return static_cast<int64_t>(XXH64(gathered, static_cast<size_t>(end - gathered), 0));
 }
 
 }  // namespace forebay::table

@@ -12,6 +12,7 @@
 #include "table/csv_row.h"
 #include "table/internal/short_text.h"
 #include "table/internal/zeroed_array.h"
+#include "table/json_text.h"
 
 namespace forebay::table {
 namespace {
@@ -95,6 +96,7 @@ struct SeriesTable::EntryChunk {
 struct SeriesTable::Shape {
   std::unique_ptr<SymbolId[]> names;
   uint32_t name_count = 0;
+  uint32_t labels_bytes = 0;  // of the Labels field, without its values
   uint64_t references = 0;
 };
 
@@ -272,6 +274,9 @@ std::optional<ShapeId> SeriesTable::AcquireShape(std::span<const Label> labels) 
   shape.name_count = static_cast<uint32_t>(labels.size());
   shape.names = std::make_unique<SymbolId[]>(labels.size());
   for (size_t i = 0; i < labels.size(); ++i) shape.names[i] = symbols_.Acquire(labels[i].name);
+  std::vector<Label> without_values;
+  for (const Label& label : labels) without_values.push_back({label.name, {}});
+  shape.labels_bytes = static_cast<uint32_t>(LabelsJsonCsvBytes(without_values));
   shape.references = 1;
   entry_bytes_.fetch_add(sizeof(Shape) + 2 * scratch_.size(), std::memory_order_relaxed);
   return id;
@@ -345,7 +350,9 @@ Result<SeriesRef> SeriesTable::Add(SeriesKey key, const NewSeries& series, uint6
   }
   const SeriesKey canonical = AcquireIdentity(series, *shape);
   Prefetch(canonical);
-  const size_t row_bytes = RowFixedBytes(series.series_id, series.labels, series.lifted);
+  size_t labels_bytes = ShapeAt(*shape).labels_bytes;
+  for (const Label& label : series.labels) labels_bytes += TextJsonCsvBytes(label.value);
+  const size_t row_bytes = RowFixedBytes(series.series_id, labels_bytes, series.lifted);
   ref = Find(canonical);
   if (ref != kUnknownSeries) {
     ReleaseIdentity(*shape);

@@ -43,6 +43,18 @@ TEST_CASE("labels: find gives the value, and nothing for a name that is not ther
   CHECK(FindValue({}, "a").empty());
 }
 
+TEST_CASE("labels: find works in sets of any size") {
+  std::vector<std::string> names;
+  for (int i = 0; i < 100; ++i) names.push_back("name " + std::to_string(1000 + i));
+  std::vector<Label> labels;
+  for (const std::string& name : names) {
+    labels.push_back({name, name});
+    for (const std::string& wanted : names) {
+      REQUIRE(FindValue(labels, wanted) == (wanted <= name ? wanted : ""));
+    }
+  }
+}
+
 TEST_CASE("labels: labels without a value are dropped") {
   std::vector<Label> labels = {{"a", ""}, {"b", "1"}, {"c", ""}};
   DropEmptyValues(labels);

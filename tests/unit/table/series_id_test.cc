@@ -33,5 +33,16 @@ TEST_CASE("series id: short and long label sets hash alike, whatever way is take
   }
 }
 
+TEST_CASE("series id: texts of any length are hashed one after the other") {
+  for (size_t bytes = 0; bytes <= 80; ++bytes) {
+    std::string name;
+    for (size_t i = 0; i < bytes; ++i) name += static_cast<char>('0' + i);
+    const std::string value = name + "v";
+    const std::vector<Label> labels = {{name, value}, {"z", "1"}};
+    const std::string joined = name + value + "z1";
+    CHECK(SeriesId(labels) == static_cast<int64_t>(XXH64(joined.data(), joined.size(), 0)));
+  }
+}
+
 }  // namespace
 }  // namespace forebay::table
