@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "receive/remote_write_1.h"
+#include "table/names.h"
 #include "wal/s2_decoder.h"
 
 namespace forebay::receive {
@@ -47,13 +48,17 @@ int64_t Add(int64_t a, int64_t b) {
 }  // namespace
 
 DecodeWorker::DecodeWorker(RemoteWriteState& state)
-    : state_(state), rendered_(kRenderedSeries), metadata_filter_(kMetadataFilter) {}
+    : state_(state),
+      known_tables_(kKnownTables),
+      rendered_(kRenderedSeries),
+      metadata_filter_(kMetadataFilter) {}
 
 void DecodeWorker::RefreshRules() {
   if (rules_ != nullptr && rules_->version() == state_.rules_version()) return;
   rules_ = state_.rules();
   side_tables_.assign(rules_->databases().size(), {kUnknownSeries, kUnknownSeries, kUnknownSeries});
   table_databases_.clear();
+  known_tables_.assign(kKnownTables, {});
   std::fill(metadata_filter_.begin(), metadata_filter_.end(), 0);
 }
 
@@ -382,17 +387,15 @@ SeriesRef DecodeWorker::ResolveNew(PendingSeries& series) {
     return kDroppedSeries;
   }
   const DatabaseRules& database = rules_->databases()[resolved.database];
-  const auto table =
-      state_.tables().Intern(database.name, resolved.table_name, database.layout.schema());
-  if (!table.ok()) {
-    RefuseSeries(series, RefusalReason::kTableLimit, table.error().message());
-    return kUnknownSeries;
-  }
-  const table::RowLabels row = database.layout.Split(resolved.labels);
-  const auto ref = state_.series().Add(
-      series.key,
-      {*table, resolved.series_id, row.labels, row.lifted, input_->quota.owner, input_->quota.max},
-      input_->generation);
+  KnownTable& known = KnownTableOf(resolved);
+  const bool is_known = known.metric == resolved.metric && known.database == resolved.database;
+  const auto table = is_known ? std::optional(known.table) : NewTable(series, resolved);
+  if (!table) return kUnknownSeries;
+  database.layout.Split(resolved.labels, row_);
+  const auto ref = state_.series().Add(series.key,
+                                       {*table, resolved.series_id, row_.labels, row_.lifted,
+                                        input_->quota.owner, input_->quota.max},
+                                       input_->generation);
   if (!ref.ok()) {
     const bool of_tenant = ref.error().code() == ErrorCode::kOutOfRange;
     RefuseSeries(series,
@@ -401,8 +404,38 @@ SeriesRef DecodeWorker::ResolveNew(PendingSeries& series) {
                            : ref.error().message());
     return kUnknownSeries;
   }
-  state_.NoteTable(*table, resolved.metric);
+  if (!is_known) {
+    state_.NoteTable(*table, resolved.metric);
+    if (resolved.metric.size() <= kMaxKnownMetric) {
+      known.metric = resolved.metric;
+      known.database = resolved.database;
+      known.table = *table;
+    }
+  }
   return *ref;
+}
+
+// Where the table of the series' metric stands when it is known.
+DecodeWorker::KnownTable& DecodeWorker::KnownTableOf(const ResolvedSeries& resolved) {
+  return known_tables_[state_.series().HashKey(resolved.metric, resolved.database).low %
+                       kKnownTables];
+}
+
+// The table of a metric; nothing when there can be none, and then the series is refused.
+std::optional<table::TableId> DecodeWorker::NewTable(PendingSeries& series,
+                                                     const ResolvedSeries& resolved) {
+  const auto name = table::TableName(resolved.metric);
+  if (!name.ok()) {
+    RefuseSeries(series, RefusalReason::kNoTableName, Printable(name.error().message(), 256));
+    return std::nullopt;
+  }
+  const DatabaseRules& database = rules_->databases()[resolved.database];
+  const auto table = state_.tables().Intern(database.name, *name, database.layout.schema());
+  if (!table.ok()) {
+    RefuseSeries(series, RefusalReason::kTableLimit, table.error().message());
+    return std::nullopt;
+  }
+  return *table;
 }
 
 // Moves the samples together, when some before them were left out, and gives them their series.

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -67,6 +68,12 @@ class DecodeWorker {
     std::string metric;
     ByteBuffer fields;
   };
+  // The table that a metric's series go to.
+  struct KnownTable {
+    std::string metric;  // empty: none; no metric is
+    DatabaseIndex database = 0;
+    table::TableId table = 0;
+  };
   enum class Walk : uint8_t { kDone, kMalformed, kSymbolsLate, kTooLarge };
 
   void Begin(const DecodeInput& input, StagedWrite& staged);
@@ -84,6 +91,8 @@ class DecodeWorker {
   void FlushSeries(PendingSeries& series);
   table::SeriesRef Lookup(PendingSeries& series);
   table::SeriesRef ResolveNew(PendingSeries& series);
+  KnownTable& KnownTableOf(const ResolvedSeries& resolved);
+  std::optional<table::TableId> NewTable(PendingSeries& series, const ResolvedSeries& resolved);
   void ReadLabels(const PendingSeries& series);
   void Keep(const PendingSeries& series, table::SeriesRef ref);
   void CountLeftOut(const PendingSeries& series);
@@ -130,13 +139,17 @@ class DecodeWorker {
   remote_write_2::Symbols symbols_;
   std::vector<table::Label> labels_;
   std::vector<table::Label> row_labels_;
+  table::RowLabels row_;
   SeriesResolver resolver_;
   ExemplarParts exemplar_;
   NativeHistogram histogram_;
   std::string scratch_;
 
+  static constexpr size_t kKnownTables = 2048;
+  static constexpr size_t kMaxKnownMetric = 256;
   static constexpr size_t kRenderedSeries = 512;
   static constexpr size_t kMetadataFilter = 4096;
+  std::vector<KnownTable> known_tables_;   // by metric and database, direct-mapped; of rules_
   std::vector<RenderedSeries> rendered_;   // by key, direct-mapped
   RenderedSeries long_rendered_;           // the last one that is too long to be kept
   std::vector<uint64_t> metadata_filter_;  // hashes known to be stored, direct-mapped

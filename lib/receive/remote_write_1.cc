@@ -24,6 +24,32 @@ table::Label ReadLabel(std::string_view message, WireReader& parent) {
   return label;
 }
 
+// Reads labels as nearly all are written: a name and then a value, neither longer than a byte can
+// say. Stops before the first that is not so. Returns: where.
+const char* ReadPlainLabels(std::string_view label_fields, std::vector<table::Label>& labels) {
+  constexpr int kLabelTag = kLabelsField << 3 | 2;
+  constexpr int kNameTag = 1 << 3 | 2;
+  constexpr int kValueTag = 2 << 3 | 2;
+  constexpr ptrdiff_t kAround = 4;  // tags and lengths of name and value
+  const char* at = label_fields.data();
+  const char* const end = at + label_fields.size();
+  while (end - at >= 2 + kAround && labels.size() <= kMaxLabelsRead) {
+    const ptrdiff_t size = static_cast<signed char>(at[1]);
+    const ptrdiff_t name_size = static_cast<signed char>(at[3]);
+    if (at[0] != kLabelTag || size > end - at - 2 || at[2] != kNameTag || name_size < 0 ||
+        name_size + kAround > size) {
+      break;
+    }
+    const char* const name = at + kAround;
+    const char* const value = name + name_size + 2;
+    if (value[-2] != kValueTag || name_size + kAround + value[-1] != size) break;
+    at += 2 + size;
+    labels.push_back(
+        {{name, static_cast<size_t>(name_size)}, {value, static_cast<size_t>(at - value)}});
+  }
+  return at;
+}
+
 // Copies the label fields of a series that has other fields between them.
 std::string_view JoinLabels(std::string_view message, ByteBuffer& joined) {
   joined.clear();
@@ -84,7 +110,8 @@ bool ReadSeries(std::string_view message, PendingSeries& series, std::vector<Sid
 
 bool ReadLabels(std::string_view label_fields, std::vector<table::Label>& labels) {
   labels.clear();
-  WireReader reader(label_fields);
+  const char* const rest = ReadPlainLabels(label_fields, labels);
+  WireReader reader(label_fields.substr(static_cast<size_t>(rest - label_fields.data())));
   while (reader.Next()) {
     const table::Label label = ReadLabel(reader.BytesField(), reader);
     if (labels.size() <= kMaxLabelsRead) labels.push_back(label);

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "table/names.h"
 #include "table/series_id.h"
 
 namespace forebay::receive {
@@ -112,11 +111,6 @@ ResolvedSeries SeriesResolver::Resolve(std::vector<table::Label>& labels, const 
   if (resolved.metric.empty()) {
     return Refuse(RefusalReason::kNoMetricName, "no metric name is left after relabelling");
   }
-  auto table_name = table::TableName(resolved.metric);
-  if (!table_name.ok()) {
-    return Refuse(RefusalReason::kNoTableName, Printable(table_name.error().message(), 256));
-  }
-  resolved.table_name = std::move(*table_name);
   resolved.series_id = table::SeriesId(resolved.labels);
   return resolved;
 }

@@ -1,8 +1,8 @@
 // What a series' labels mean under the rules: kept (in which database and table, with which id and
 // labels), dropped, or refused and why. Place: runs once for each series not seen before, and for
 // series whose side rows are rendered; written for clarity.
-// Order: validation, global relabelling, database, the database's relabelling, table name,
-// SeriesId. Source: docs/remote-write.md; adx-mon, transform/metrics_csv.go.
+// Order: validation, global relabelling, database, the database's relabelling, SeriesId; the table
+// is the caller's. Source: docs/remote-write.md; adx-mon, transform/metrics_csv.go.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,6 @@ struct ResolvedSeries {
   std::string detail;                                   // of kRefuse; printable
   DatabaseIndex database = 0;
   std::string_view metric;
-  std::string table_name;
   int64_t series_id = 0;
   table::LabelSpan labels;  // all, canonical, __name__ included
 };
