@@ -184,11 +184,20 @@ void DecodeWorker::StoreHistogram(const PendingSeries& series, std::string_view 
 // symbols.
 void DecodeWorker::StoreMetadata2(const PendingSeries& series) {
   const MetadataRefs& refs = series.metadata;
+  // Rules may name and route each series differently, otherwise the metric's name decides.
+  const bool by_metric = rules_->no_relabelling() && !symbols_.has_database_label();
+  LastMetadata last;
+  if (by_metric) {
+    // Series of one metric follow each other, and their name is their first label.
+    WireReader labels(series.labels);
+    last.refs = {refs.type, refs.help, refs.unit, labels.Varint(), labels.Varint()};
+    last.stored = true;
+    if (last == last_metadata_) return CountUnchangedMetadata();
+  }
   uint64_t parts[5] = {routed_database_, refs.type, 0, 0, 0};
   if (refs.help < symbols_.size()) parts[2] = symbols_.hash(refs.help);
   if (refs.unit < symbols_.size()) parts[3] = symbols_.hash(refs.unit);
-  // Rules may name and route each series differently, otherwise the metric's name decides.
-  if (rules_->no_relabelling() && !symbols_.has_database_label()) {
+  if (by_metric) {
     WireReader labels(series.labels);
     while (!labels.AtEnd()) {
       const uint64_t name = labels.Varint();
@@ -206,10 +215,8 @@ void DecodeWorker::StoreMetadata2(const PendingSeries& series) {
           .low;
   uint64_t& known = metadata_filter_[hash % kMetadataFilter];
   if (known == hash) {
-    ++staged_->metadata.received;
-    ++staged_->metadata.stored;
-    ++staged_->metadata_unchanged;
-    return;
+    last_metadata_ = last;
+    return CountUnchangedMetadata();
   }
   const RenderedSeries* rendered = Render(series);
   if (malformed_) return;
@@ -222,6 +229,12 @@ void DecodeWorker::StoreMetadata2(const PendingSeries& series) {
   const uint64_t refused_before = staged_->metadata.refused;
   StoreMetadata(rendered->database, metadata);
   if (staged_->metadata.refused == refused_before) known = hash;
+}
+
+void DecodeWorker::CountUnchangedMetadata() {
+  ++staged_->metadata.received;
+  ++staged_->metadata.stored;
+  ++staged_->metadata_unchanged;
 }
 
 void DecodeWorker::StoreMetadata1(std::string_view message) {

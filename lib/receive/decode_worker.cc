@@ -104,6 +104,7 @@ void DecodeWorker::Begin(const DecodeInput& input, StagedWrite& staged) {
   side_items_.clear();
   group_refs_ = 0;
   malformed_ = false;
+  last_metadata_ = {};
   refused_in_replay_.clear();
 }
 

@@ -74,6 +74,13 @@ class DecodeWorker {
     DatabaseIndex database = 0;
     table::TableId table = 0;
   };
+  // Of a 2.0 series whose metadata was stored before: its type and refs of help, unit, and the
+  // first label's name and value.
+  struct LastMetadata {
+    std::array<uint64_t, 5> refs{};
+    bool stored = false;
+    bool operator==(const LastMetadata&) const = default;
+  };
   enum class Walk : uint8_t { kDone, kMalformed, kSymbolsLate, kTooLarge };
 
   void Begin(const DecodeInput& input, StagedWrite& staged);
@@ -101,6 +108,7 @@ class DecodeWorker {
   void StoreExemplar(const PendingSeries& series, std::string_view message);
   void StoreHistogram(const PendingSeries& series, std::string_view message);
   void StoreMetadata2(const PendingSeries& series);
+  void CountUnchangedMetadata();
   void StoreMetadata1(std::string_view message);
   void StoreMetadata(DatabaseIndex database, const MetadataParts& metadata);
   const RenderedSeries* Render(const PendingSeries& series);
@@ -153,6 +161,7 @@ class DecodeWorker {
   std::vector<RenderedSeries> rendered_;   // by key, direct-mapped
   RenderedSeries long_rendered_;           // the last one that is too long to be kept
   std::vector<uint64_t> metadata_filter_;  // hashes known to be stored, direct-mapped
+  LastMetadata last_metadata_;             // of this request
   uint64_t metadata_epoch_ = 0;
   int64_t metadata_hour_ = 0;
   std::vector<std::array<table::TableId, kSideTables>> side_tables_;  // by database
