@@ -320,9 +320,10 @@ SeriesKey SeriesTable::AcquireIdentity(const NewSeries& series, ShapeId shape) {
   identity_[1] = shape;
   std::memcpy(&identity_[2], &series.series_id, sizeof series.series_id);
   size_t next = kIdentityHead;
+  SymbolId* const ids = identity_.data();
   const auto acquire = [&](std::string_view value) {
-    if (next >= before || !symbols_.AcquireIf(identity_[next], value)) {
-      identity_[next] = symbols_.Acquire(value);
+    if (next >= before || !symbols_.AcquireIf(ids[next], value)) {
+      ids[next] = symbols_.Acquire(value);
     }
     ++next;
   };

@@ -95,7 +95,8 @@ TEST_CASE(
     const LabelRefs key = first.Read(Pack(refs));
     CHECK(key.count == count);
     CHECK(Of(key) == Of(second.Read(Pack(others))));
-    for (const size_t bytes : {2, 3, 5, 9, 10}) CHECK(Of(first.Read(Pack(refs, bytes))) == Of(key));
+    for (const size_t bytes : std::vector<size_t>{2, 3, 5, 9, 10})
+      CHECK(Of(first.Read(Pack(refs, bytes))) == Of(key));
     CHECK(Of(first.Read(Pack(refs), kDomain + 1)) != Of(key));
   }
 }
@@ -154,7 +155,7 @@ TEST_CASE("label refs: series that differ in one label differ in all parts of th
 
 TEST_CASE("label refs: what is good, bad or malformed is what a plain reader says") {
   std::mt19937 random(3);
-  for (const size_t symbols : {0, 1, 100, 300, 20'000}) {
+  for (const size_t symbols : std::vector<size_t>{0, 1, 100, 300, 20'000}) {
     Table table(Numbered(symbols));
     for (int round = 0; round < 4000; ++round) {
       std::string packed;
