@@ -105,29 +105,34 @@ TEST_CASE("new series: each goes to the table of its metric and database, howeve
   CHECK(h.TableOf(0).schema.columns().size() == 5);
 }
 
-TEST_CASE("remote write 2.0: metadata of each metric are stored, however its series are mixed") {
+TEST_CASE("remote write 2.0: metadata that differ in one thing from those before are stored") {
   DecodeHarness h;
   Request2 request;
-  const auto add = [&](const std::string& metric, const std::string& instance, uint64_t type,
-                       const std::string& help, bool name_first) {
+  struct Metadata {
+    std::string metric = "one";
+    uint64_t type = 1;
+    std::string help = "help";
+    std::string unit = "unit";
+  };
+  size_t series = 0;
+  const auto add = [&](const Metadata& of, bool name_first = true) {
     const std::string metadata =
-        BytesField(5, VarintField(1, type) + VarintField(3, request.Ref(help)));
-    TextLabels labels = {{"__name__", metric}, {"instance", instance}};
+        BytesField(5, VarintField(1, of.type) + VarintField(3, request.Ref(of.help)) +
+                          VarintField(4, request.Ref(of.unit)));
+    TextLabels labels = {{"__name__", of.metric}, {"instance", std::to_string(++series)}};
     if (!name_first) std::swap(labels[0], labels[1]);
     request.Add(labels, Sample2(1) + metadata);
   };
-  for (const bool name_first : {true, false}) {
-    for (const char* instance : {"a", "b", "c"}) {
-      add("one", instance, 1, "help", name_first);
-      add("two", instance, 1, "help", name_first);
-      add("two", instance, 2, "help", name_first);
-      add("two", instance, 2, "other help", name_first);
-      add("two", std::string(instance) + "2", 2, "other help", name_first);
-    }
+  const std::vector<Metadata> others = {
+      {.metric = "two"}, {.type = 2}, {.help = "other"}, {.unit = "other"}};
+  for (const Metadata& other : others) {
+    for (int i = 0; i < 3; ++i) add({});  // known, and known from the series before
+    add(other);
+    add({}, false);
   }
   REQUIRE(h.Decode2(request.Encode()).ok());
-  CHECK(h.staged.metadata.received == 30);
-  CHECK(h.staged.metadata.stored == 30);
-  CHECK(h.staged.metadata_unchanged == 26);
-  CHECK(h.staged.rows(0, SideTable::kMetadata).rows() == 4);
+  CHECK(h.staged.metadata.received == 20);
+  CHECK(h.staged.metadata.stored == 20);
+  CHECK(h.staged.metadata_unchanged == 15);
+  CHECK(h.staged.rows(0, SideTable::kMetadata).rows() == 5);
 }
