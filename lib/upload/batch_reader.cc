@@ -1,5 +1,7 @@
 // Merges the segments of a batch. One cursor per segment stands at a series, a text block or the
-// end.
+// end. Neighbours whose blocks say the same of the same series, as those of successive generations
+// mostly do, are one group: the first of them leads, it alone knows the series and has a place in
+// the heap.
 #include "upload/batch_reader.h"
 
 #include <fmt/core.h>
@@ -24,9 +26,13 @@ class BatchReader::Cursor {
   Cursor(const Source& source, bool has_schema) : source_(source), has_schema_(has_schema) {}
 
   State state() const { return state_; }
-  // The block goes with the next Advance.
-  bool at_block_end() const {
-    return state_ != State::kSeries || index_ + 1 == decoder_->series().size();
+  // Its series are those of the cursor that was given to NextBlock.
+  bool follows() const { return follows_; }
+  // Goes to the next series of the block. False: there is none.
+  bool NextSeries() {
+    if (index_ + 1 >= decoder_->series().size()) return false;
+    ++index_;
+    return true;
   }
   const wal::SeriesBlockDecoder::Series& series() const { return decoder_->series()[index_]; }
   const wal::SeriesBlockDecoder& decoder() const { return *decoder_; }
@@ -42,10 +48,12 @@ class BatchReader::Cursor {
   }
 
   Status Open(BatchReader& owner);
-  Status Advance(BatchReader& owner);
+  // leader: a cursor at the begin of a block, or null.
+  Status NextBlock(BatchReader& owner, const Cursor* leader);
 
  private:
-  Status TakeBlock(BatchReader& owner, const wal::Block& block);
+  Status TakeBlock(BatchReader& owner, const wal::Block& block, const Cursor* leader);
+  Status TakeSeries(BatchReader& owner, const wal::Block& block, const Cursor* leader);
   void TakeText(const wal::Block& block);
   Status KeepDamage(BatchReader& owner);
   Status Keep(BatchReader& owner, uint64_t offset, std::string_view bytes, std::string_view reason);
@@ -62,7 +70,8 @@ class BatchReader::Cursor {
   std::unique_ptr<wal::SegmentReader> reader_;
   std::unique_ptr<wal::SeriesBlockDecoder> decoder_;
   std::vector<Match> matches_;  // by symbol of the block
-  size_t index_ = 0;            // of the series within the block
+  size_t index_ = 0;            // of the series within the block; not of one that follows
+  bool follows_ = false;
   TextRun text_;
   std::string header_line_;   // seen last in this segment, so that the same is not parsed again
   size_t ranges_kept_ = 0;    // of reader_->damage()
@@ -76,7 +85,7 @@ Status BatchReader::Cursor::Open(BatchReader& owner) {
     reader_ = *std::move(reader);
     decoder_ = std::make_unique<wal::SeriesBlockDecoder>();
     state_ = State::kText;
-    return Advance(owner);
+    return OkStatus();
   }
   if (reader.error().code() != ErrorCode::kCorruption) return reader.error();
   FOREBAY_ASSIGN_OR_RETURN(auto file, owner.fs_.Open(source_.path, io::OpenMode::kRead));
@@ -87,9 +96,9 @@ Status BatchReader::Cursor::Open(BatchReader& owner) {
   return Keep(owner, 0, bytes, "not a segment");
 }
 
-Status BatchReader::Cursor::Advance(BatchReader& owner) {
+Status BatchReader::Cursor::NextBlock(BatchReader& owner, const Cursor* leader) {
   if (state_ == State::kEnd) return OkStatus();
-  if (state_ == State::kSeries && ++index_ < decoder_->series().size()) return OkStatus();
+  follows_ = false;
   while (true) {
     auto block = reader_->Next();
     if (!block.ok()) return block.error().WithContext(source_.file_name);
@@ -102,35 +111,50 @@ Status BatchReader::Cursor::Advance(BatchReader& owner) {
     owner.stats_.file_bytes += (*block)->frame.size();
     owner.ShowProgress();
     state_ = State::kEnd;
-    FOREBAY_RETURN_IF_ERROR(TakeBlock(owner, **block));
+    FOREBAY_RETURN_IF_ERROR(TakeBlock(owner, **block, leader));
     if (state_ != State::kEnd) return OkStatus();
   }
 }
 
 // Leaves state_ at kEnd when there is nothing to hand out in the block.
-Status BatchReader::Cursor::TakeBlock(BatchReader& owner, const wal::Block& block) {
+Status BatchReader::Cursor::TakeBlock(BatchReader& owner, const wal::Block& block,
+                                      const Cursor* leader) {
   switch (block.header.version) {
     case wal::kBlockVersionLegacy:
     case wal::kBlockVersionRows:
       TakeText(block);
       return OkStatus();
-    case wal::kBlockVersionSeries: {
-      const Status decoded =
-          decoder_->Decode({block.payload.data(), block.payload.size()}, block.header.row_count);
-      if (decoded.ok()) {
-        ++owner.blocks_epoch_;
-        matches_.assign(decoder_->symbols().size(), {});
-        if (!decoder_->series().empty()) state_ = State::kSeries;
-        index_ = 0;
-        return OkStatus();
-      }
-      return Keep(owner, block.offset, {block.frame.data(), block.frame.size()},
-                  decoded.error().message());
-    }
+    case wal::kBlockVersionSeries:
+      return TakeSeries(owner, block, leader);
     default:
       return Keep(owner, block.offset, {block.frame.data(), block.frame.size()},
                   fmt::format("unknown block version {}", block.header.version));
   }
+}
+
+Status BatchReader::Cursor::TakeSeries(BatchReader& owner, const wal::Block& block,
+                                       const Cursor* leader) {
+  const std::string_view payload(block.payload.data(), block.payload.size());
+  Result<bool> follows = false;
+  if (leader != nullptr) {
+    follows = decoder_->DecodeLike(leader->decoder(), payload, block.header.row_count);
+  }
+  Status decoded = follows.ok() ? OkStatus() : Status(follows.error());
+  if (decoded.ok() && !*follows) decoded = decoder_->Decode(payload, block.header.row_count);
+  if (!decoded.ok()) {
+    return Keep(owner, block.offset, {block.frame.data(), block.frame.size()},
+                decoded.error().message());
+  }
+  follows_ = *follows;
+  index_ = 0;
+  if (follows_) {
+    state_ = State::kSeries;
+    return OkStatus();
+  }
+  ++owner.blocks_epoch_;
+  matches_.assign(decoder_->symbols().size(), {});
+  if (!decoder_->series().empty()) state_ = State::kSeries;
+  return OkStatus();
 }
 
 void BatchReader::Cursor::TakeText(const wal::Block& block) {
@@ -217,7 +241,31 @@ Status BatchReader::Start() {
   for (const Source& source : sources_) {
     cursors_.push_back(std::make_unique<Cursor>(source, has_schema_));
     FOREBAY_RETURN_IF_ERROR(cursors_.back()->Open(*this));
-    Enqueue(cursors_.size() - 1);
+  }
+  group_ends_.resize(cursors_.size());
+  return GoToNextBlocks(0, cursors_.size());
+}
+
+// Puts the cursors [begin, end) at their next blocks, and makes groups of them.
+Status BatchReader::GoToNextBlocks(size_t begin, size_t end) {
+  const Cursor* leader = nullptr;
+  std::vector<Head> groups;
+  for (size_t i = begin; i < end; ++i) {
+    Cursor& cursor = *cursors_[i];
+    FOREBAY_RETURN_IF_ERROR(cursor.NextBlock(*this, leader));
+    if (cursor.state() != Cursor::State::kSeries) {
+      leader = nullptr;
+      continue;
+    }
+    if (!cursor.follows()) {
+      leader = &cursor;
+      groups.push_back({cursor.series().series_id, i});
+    }
+    group_ends_[groups.back().leader] = i + 1;
+  }
+  for (const Head& group : groups) {
+    heap_.push_back(group);
+    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
   }
   return OkStatus();
 }
@@ -226,6 +274,7 @@ Status BatchReader::Rewind() {
   cursors_.clear();
   heap_.clear();
   advance_ = kNoCursor;
+  member_ = kNoCursor;
   shown_ = kNoCursor;
   next_text_ = 0;
   stats_ = BatchReadStats();
@@ -235,30 +284,21 @@ Status BatchReader::Rewind() {
   return started;
 }
 
-void BatchReader::Enqueue(size_t index) {
-  if (cursors_[index]->state() != Cursor::State::kSeries) return;
-  heap_.push_back({cursors_[index]->series().series_id, index});
-  std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
-}
-
-// Moves the cursor whose run was handed out last. That of a series is the heap's first, and mostly
-// one of its next series is not far.
+// Moves what was handed out last: a cursor at text, or the group of the heap's first, whose next
+// series is mostly not far.
 Status BatchReader::AdvanceLast() {
   const size_t index = std::exchange(advance_, kNoCursor);
   Cursor& cursor = *cursors_[index];
-  const bool in_heap = cursor.state() == Cursor::State::kSeries;
-  if (index == shown_ && cursor.at_block_end()) shown_ = kNoCursor;
-  FOREBAY_RETURN_IF_ERROR(cursor.Advance(*this));
-  if (!in_heap) {
-    Enqueue(index);
-  } else if (cursor.state() == Cursor::State::kSeries) {
+  if (cursor.state() != Cursor::State::kSeries) return GoToNextBlocks(index, index + 1);
+  if (cursor.NextSeries()) {
     heap_.front().series_id = cursor.series().series_id;
     SiftDown();
-  } else {
-    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
-    heap_.pop_back();
+    return OkStatus();
   }
-  return OkStatus();
+  if (index == shown_) shown_ = kNoCursor;
+  std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+  heap_.pop_back();
+  return GoToNextBlocks(index, group_ends_[index]);
 }
 
 // Puts the first of the heap, which may have grown, where it belongs.
@@ -281,6 +321,12 @@ Result<RunKind> BatchReader::Next() {
     source_error_ = true;
     return Error(ErrorCode::kCancelled, "stopping").WithRetryable(true);
   }
+  if (member_ != kNoCursor && ++member_ < group_ends_[advance_]) {
+    series_.same_series = true;
+    ShowRows(member_);
+    return RunKind::kSeries;
+  }
+  member_ = kNoCursor;
   if (advance_ != kNoCursor) {
     if (const Status advanced = AdvanceLast(); !advanced.ok()) {
       source_error_ = true;
@@ -288,8 +334,10 @@ Result<RunKind> BatchReader::Next() {
     }
   }
   if (!heap_.empty()) {
-    advance_ = heap_.front().cursor;
+    advance_ = heap_.front().leader;
+    member_ = advance_;
     ShowSeries(advance_);
+    ShowRows(advance_);
     return RunKind::kSeries;
   }
   while (next_text_ < cursors_.size() && cursors_[next_text_]->state() == Cursor::State::kEnd) {
@@ -342,6 +390,12 @@ void BatchReader::ShowSeries(size_t index) {
   series_.series_id = series.series_id;
   series_.labels = labels_;
   series_.lifted = lifted_;
+}
+
+// Of the series of the group at advance_, those of one of its members.
+void BatchReader::ShowRows(size_t member) {
+  const wal::SeriesBlockDecoder::Series& series = cursors_[advance_]->series();
+  const wal::SeriesBlockDecoder& decoder = cursors_[member]->decoder();
   series_.timestamps = decoder.timestamps().subspan(series.first_row, series.rows);
   series_.values = decoder.values().subspan(series.first_row, series.rows);
   stats_.rows += series.rows;

@@ -102,21 +102,22 @@ class BatchReader {
  private:
   class Cursor;
   static constexpr size_t kNoCursor = SIZE_MAX;
-  // A cursor at a series; ordered by series, then by segment.
+  // A group of cursors at a series; ordered by series, then by segment.
   struct Head {
     int64_t series_id = 0;
-    size_t cursor = 0;
+    size_t leader = 0;
     auto operator<=>(const Head&) const = default;
   };
 
   BatchReader(io::FileSystem& fs, std::vector<Source> sources, bool has_schema,
               wal::Quarantine& quarantine, metrics::Counter& damage);
   Status Start();
-  void Enqueue(size_t index);
+  Status GoToNextBlocks(size_t begin, size_t end);
   Status AdvanceLast();
   void SiftDown();
   bool IsShown(Cursor& cursor) const;
   void ShowSeries(size_t index);
+  void ShowRows(size_t member);
   void ShowProgress() {
     if (progress_ != nullptr) progress_->store(stats_.file_bytes, std::memory_order_relaxed);
   }
@@ -127,8 +128,10 @@ class BatchReader {
   wal::Quarantine& quarantine_;
   metrics::Counter& damage_;  // damaged ranges that are new
   std::vector<std::unique_ptr<Cursor>> cursors_;
-  std::vector<Head> heap_;                // cursors at a series, least first
-  size_t advance_ = kNoCursor;            // the cursor whose run was handed out last
+  std::vector<size_t> group_ends_;        // by leader: one behind its last member
+  std::vector<Head> heap_;                // groups of cursors at a series, least first
+  size_t advance_ = kNoCursor;            // the cursor, or leader, that was handed out last
+  size_t member_ = kNoCursor;             // of a group: whose rows were handed out last
   size_t shown_ = kNoCursor;              // the cursor whose block labels_ and lifted_ are of
   size_t next_text_ = 0;                  // the first cursor that may still hold text
   uint64_t blocks_epoch_ = 0;             // counts the blocks that cursors went to

@@ -99,6 +99,14 @@ class SeriesBlockDecoder {
   // expected_rows. Errors: kCorruption.
   Status Decode(std::string_view payload, uint32_t expected_rows);
 
+  // Decode for a block that mostly says of its series what another does, as those of successive
+  // generations do: header line, texts, series and their numbers of rows are compared as bytes, and
+  // only times and values are decoded. Returns true: they are equal; series() and all texts are
+  // those of `model`, which must keep them (here there are none). False: they are not, use Decode.
+  // Errors: as Decode's.
+  Result<bool> DecodeLike(const SeriesBlockDecoder& model, std::string_view payload,
+                          uint32_t expected_rows);
+
   std::span<const Series> series() const { return series_; }
   std::span<const int64_t> timestamps() const { return timestamps_; }
   std::span<const uint64_t> values() const { return values_; }
@@ -138,9 +146,9 @@ class SeriesBlockDecoder {
   Status DecodeDictionary(internal::Cursor& in, uint64_t symbol_count, uint64_t shape_count);
   Status DecodeSeries(internal::Cursor& in, uint64_t series_count, uint32_t lifted_count,
                       uint32_t expected_rows);
-  void DecodeTimestamps(internal::Cursor& in);
-  Status DecodeValues(internal::Cursor& in);
+  Status DecodeColumns(internal::Cursor& in, std::span<const Series> all_series);
 
+  std::string_view said_of_series_;  // the payload behind its row bytes, up to the columns
   std::string_view header_line_;
   std::vector<std::string_view> symbols_;
   std::vector<Shape> shapes_;

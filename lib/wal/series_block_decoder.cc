@@ -21,9 +21,11 @@ int64_t WrappingAdd(int64_t a, int64_t b) {
 }  // namespace
 
 Status SeriesBlockDecoder::Decode(std::string_view payload, uint32_t expected_rows) {
+  said_of_series_ = {};  // until all of it is known to be good
   Cursor in(payload);
   if (in.Byte() != kSeriesBlockLayout) return Damaged("unknown layout");
   row_bytes_ = in.Varint();
+  const char* const behind_row_bytes = in.at();
   header_line_ = in.Bytes(in.Varint());
   const uint64_t symbol_count = in.Varint();
   const uint64_t shape_count = in.Varint();
@@ -38,8 +40,31 @@ Status SeriesBlockDecoder::Decode(std::string_view payload, uint32_t expected_ro
   FOREBAY_RETURN_IF_ERROR(DecodeDictionary(in, symbol_count, shape_count));
   FOREBAY_RETURN_IF_ERROR(
       DecodeSeries(in, series_count, static_cast<uint32_t>(lifted_count), expected_rows));
-  DecodeTimestamps(in);
-  return DecodeValues(in);
+  const std::string_view said(behind_row_bytes, static_cast<size_t>(in.at() - behind_row_bytes));
+  FOREBAY_RETURN_IF_ERROR(DecodeColumns(in, series_));
+  said_of_series_ = said;
+  return {};
+}
+
+Result<bool> SeriesBlockDecoder::DecodeLike(const SeriesBlockDecoder& model,
+                                            std::string_view payload, uint32_t expected_rows) {
+  Cursor in(payload);
+  if (in.Byte() != kSeriesBlockLayout) return false;
+  row_bytes_ = in.Varint();
+  // What was checked of these bytes there holds here too.
+  if (model.said_of_series_.empty() || expected_rows != model.timestamps_.size() ||
+      in.Bytes(model.said_of_series_.size()) != model.said_of_series_) {
+    return false;
+  }
+  said_of_series_ = {};
+  header_line_ = {};
+  symbols_.clear();
+  shapes_.clear();
+  shape_names_.clear();
+  series_values_.clear();
+  series_.clear();
+  FOREBAY_RETURN_IF_ERROR(DecodeColumns(in, model.series_));
+  return true;
 }
 
 Status SeriesBlockDecoder::DecodeDictionary(internal::Cursor& in, uint64_t symbol_count,
@@ -92,10 +117,10 @@ Status SeriesBlockDecoder::DecodeSeries(internal::Cursor& in, uint64_t series_co
   return {};
 }
 
-void SeriesBlockDecoder::DecodeTimestamps(internal::Cursor& in) {
+Status SeriesBlockDecoder::DecodeColumns(internal::Cursor& in, std::span<const Series> all_series) {
   timestamps_.clear();
   int64_t first = 0;
-  for (const Series& series : series_) {
+  for (const Series& series : all_series) {
     first = WrappingAdd(first, UnZigZag(in.Varint()));
     int64_t timestamp = first;
     int64_t delta = 0;
@@ -106,23 +131,15 @@ void SeriesBlockDecoder::DecodeTimestamps(internal::Cursor& in) {
       timestamps_.push_back(timestamp);
     }
   }
-}
-
-Status SeriesBlockDecoder::DecodeValues(internal::Cursor& in) {
   values_.clear();
-  for (const Series& series : series_) {
+  for (const Series& series : all_series) {
     uint64_t value = 0;
     for (uint32_t i = 0; i < series.rows; ++i) {
       const unsigned control = in.Byte();
       const unsigned count = control & 0xf;
       const unsigned trailing = control >> 4;
       if (count + trailing > 8) return Damaged("value");
-      const std::string_view bytes = in.Bytes(count);
-      if (!bytes.empty()) {
-        uint64_t difference = 0;
-        std::memcpy(&difference, bytes.data(), bytes.size());
-        value ^= difference << (8 * trailing);
-      }
+      if (count != 0) value ^= in.Fixed(count) << (8 * trailing);
       values_.push_back(value);
     }
   }

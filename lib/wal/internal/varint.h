@@ -67,10 +67,18 @@ class Cursor {
     return bytes;
   }
 
-  uint64_t Fixed64() {
-    const std::string_view bytes = Bytes(8);
+  uint64_t Fixed64() { return Fixed(8); }
+
+  // An integer of 1 to 8 bytes, the low ones first.
+  uint64_t Fixed(unsigned count) {
     uint64_t value = 0;
-    if (bytes.size() == 8) std::memcpy(&value, bytes.data(), 8);
+    if (left() >= 8) [[likely]] {
+      std::memcpy(&value, at_, 8);
+      at_ += count;
+      return value & (~uint64_t{0} >> (64 - 8 * count));
+    }
+    const std::string_view bytes = Bytes(count);
+    if (!bytes.empty()) std::memcpy(&value, bytes.data(), bytes.size());
     return value;
   }
 

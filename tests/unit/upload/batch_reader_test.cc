@@ -10,6 +10,9 @@
 #include "io/memory_file_system.h"
 #include "io/posix_file_system.h"
 #include "support/segments.h"
+#include "table/csv_row.h"
+#include "table/json_text.h"
+#include "upload/csv_renderer.h"
 
 namespace forebay::upload {
 namespace {
@@ -115,6 +118,116 @@ TEST_CASE_METHOD(ReaderFixture,
     REQUIRE(reader->stats().damaged_ranges == 0);
   }
   CHECK(same_series > 1000);
+}
+
+// The same rows, each rendered by itself, without anything that the reader knows.
+std::string PlainCsv(const std::vector<std::vector<TestSeries>>& segments) {
+  std::vector<std::pair<int64_t, std::string>> rows;
+  for (const std::vector<TestSeries>& segment : segments) {
+    for (const TestSeries& series : segment) {
+      std::vector<std::string> names;
+      for (int l = 1; l < series.labels; ++l) names.push_back("label_name_" + std::to_string(l));
+      std::vector<table::Label> labels;
+      if (!series.host.empty()) labels.push_back({"host", series.host});
+      for (const std::string& name : names) labels.push_back({name, "a_common_value"});
+      ByteBuffer field;
+      table::AppendLabelsJsonCsv(labels, field);
+      for (size_t i = 0; i < series.values.size(); ++i) {
+        table::SeriesRowRenderer renderer;
+        renderer.Begin(series.series_id, field.view(), "");
+        ByteBuffer row;
+        renderer.Append(UnixMillis{series.timestamps[i]}, std::bit_cast<uint64_t>(series.values[i]),
+                        row);
+        rows.emplace_back(series.series_id, row.view());
+      }
+    }
+  }
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::string text;
+  for (const auto& [id, row] : rows) text += row;
+  return text;
+}
+
+TEST_CASE_METHOD(
+    ReaderFixture,
+    "batch reader: segments of the same series, of some that are the same and of others "
+    "are rendered as if each row stood alone") {
+  uint64_t state = 5;
+  const auto random = [&](uint64_t below) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (state >> 33) % below;
+  };
+  const auto new_series = [&](int64_t id) {
+    TestSeries series;
+    series.series_id = id;
+    series.host = random(8) == 0 ? "" : "h" + std::to_string(random(6));
+    series.labels = 1 + static_cast<int>(random(3));
+    return series;
+  };
+  for (int round = 0; round < 60; ++round) {
+    INFO("round " << round);
+    std::vector<TestSeries> known;
+    for (int64_t id = 0; id < 30; ++id) known.push_back(new_series(id * 7));
+    // What may change from one segment to the next: nothing in some rounds, much in others.
+    const uint64_t calm = random(2) == 0 ? 1'000'000 : 3 + random(30);
+    const size_t per_block = random(2) == 0 ? SIZE_MAX : 1 + random(30);
+    std::vector<std::vector<TestSeries>> segments(2 + random(10));
+    std::vector<std::string> names;
+    for (size_t s = 0; s < segments.size(); ++s) {
+      if (random(calm) == 0) known.erase(known.begin() + static_cast<ptrdiff_t>(random(5)));
+      if (random(calm) == 0) known[random(known.size())].host = "other";
+      if (random(calm) == 0) known[random(known.size())].labels += 1;
+      if (random(calm) == 0) {
+        const int64_t id = known.back().series_id + 1;
+        known.push_back(new_series(id));
+      }
+      for (TestSeries series : known) {
+        for (uint64_t n = random(calm) == 0 ? 2 : 1; n > 0; --n) {
+          series.timestamps.push_back(static_cast<int64_t>(random(1'000'000)));
+          series.values.push_back(static_cast<double>(random(1000)) / 8);
+        }
+        segments[s].push_back(series);
+      }
+      const size_t cut = random(calm) == 0 ? 5 : per_block;
+      names.push_back(
+          maker.Write("Cpu", 100 * static_cast<uint64_t>(round) + s + 1, segments[s], "", cut));
+    }
+    const auto reader = Open(names);
+    CsvRenderer renderer;
+    for (int pass = 0; pass < 2; ++pass) {
+      std::string text;
+      const auto rendered = renderer.Render(*reader, 0, [&](std::string_view piece) {
+        text += piece;
+        return OkStatus();
+      });
+      REQUIRE(rendered.ok());
+      REQUIRE((text == PlainCsv(segments)));
+      REQUIRE(reader->Rewind().ok());
+    }
+  }
+}
+
+TEST_CASE_METHOD(ReaderFixture,
+                 "batch reader: series of the same segments are handed out one segment after the "
+                 "other, and known to be the same") {
+  const std::vector<TestSeries> known{{1, "a", {1}, {1}}, {2, "b", {1}, {1}}, {3, "z", {1}, {1}}};
+  std::vector<std::string> names;
+  for (uint64_t s = 1; s <= 4; ++s) {
+    std::vector<TestSeries> series = known;
+    if (s == 3) series[0].host = "c";
+    for (TestSeries& one : series) one.timestamps[0] = static_cast<int64_t>(s);
+    names.push_back(maker.Write("Cpu", s, series));
+  }
+  const auto reader = Open(names);
+  std::string seen;  // of the last ones the blocks are gone when the next is compared
+  while (*reader->Next() == RunKind::kSeries) {
+    const SeriesRun& run = reader->series();
+    REQUIRE(run.timestamps.size() == 1);
+    seen += std::string(run.same_series ? "=" : " ") + std::string(run.labels[0].value) +
+            std::to_string(run.timestamps[0]);
+  }
+  CHECK(seen == " a1=a2 c3 a4 b1=b2=b3=b4 z1=z2 z3 z4");
 }
 
 TEST_CASE_METHOD(ReaderFixture, "batch reader: text comes after all series, without header lines") {

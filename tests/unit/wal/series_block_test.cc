@@ -372,6 +372,86 @@ TEST_CASE("series block: a flipped bit gives an error or rows that can be read")
   CHECK(errors > payload.size());
 }
 
+TEST_CASE("series block: one that says the same of its series gives its columns alone") {
+  RandomSeries random(7);
+  Blocks blocks;
+  for (int round = 0; round < 100; ++round) {
+    INFO("round " << round);
+    std::vector<TestSeries> all = random.Make();
+    const std::string first = blocks.Encode(all);
+    for (TestSeries& series : all) {
+      for (int64_t& timestamp : series.timestamps) timestamp ^= 0x55;
+      for (uint64_t& value : series.values) value = value * 3 + 1;
+    }
+    const std::string second = blocks.Encode(all);
+    SeriesBlockDecoder model;
+    SeriesBlockDecoder decoder;
+    REQUIRE(model.Decode(first, Rows(all)).ok());
+    std::vector<char> memory(second.begin(), second.end());
+    const auto like = decoder.DecodeLike(model, {memory.data(), memory.size()}, Rows(all));
+    REQUIRE(like.ok());
+    REQUIRE(*like);
+    CHECK(decoder.series().empty());
+    CHECK(decoder.row_bytes() == blocks.encoder().row_bytes());
+    SeriesBlockDecoder plain;
+    REQUIRE(plain.Decode(second, Rows(all)).ok());
+    REQUIRE(std::equal(plain.timestamps().begin(), plain.timestamps().end(),
+                       decoder.timestamps().begin(), decoder.timestamps().end()));
+    REQUIRE(std::equal(plain.values().begin(), plain.values().end(), decoder.values().begin(),
+                       decoder.values().end()));
+    // It knows no series, so nothing can be like it.
+    CHECK_FALSE(*plain.DecodeLike(decoder, first, Rows(all)));
+  }
+}
+
+TEST_CASE("series block: one that differs in a bit of its series is not like another") {
+  Blocks blocks;
+  const std::string payload = blocks.Encode(SmallBlock());
+  SeriesBlockDecoder model;
+  REQUIRE(model.Decode(payload, 7).ok());
+  SeriesBlockDecoder decoder;
+  std::vector<char> memory;
+  const auto like = [&](std::string_view bytes, uint32_t rows) {
+    memory = std::vector<char>(bytes.begin(), bytes.end());
+    memory.shrink_to_fit();
+    return decoder.DecodeLike(model, {memory.data(), memory.size()}, rows);
+  };
+  CHECK(*like(payload, 7));
+  CHECK_FALSE(*like(payload, 6));
+  CHECK_FALSE(*like(payload, 8));
+  for (size_t size = 0; size < payload.size(); ++size) {
+    INFO("size " << size);
+    const auto cut = like(std::string_view(payload).substr(0, size), 7);
+    CHECK((!cut.ok() || !*cut));
+  }
+  CHECK_FALSE(like(payload + '\0', 7).ok());
+  size_t accepted = 0;
+  for (size_t at = 0; at < payload.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      INFO("byte " << at << " bit " << bit);
+      std::string changed = payload;
+      changed[at] = static_cast<char>(changed[at] ^ (1 << bit));
+      const auto found = like(changed, 7);
+      if (!found.ok() || !*found) continue;
+      ++accepted;
+      // Then it is a block of the same series by the plain way too.
+      SeriesBlockDecoder plain;
+      REQUIRE(plain.Decode(changed, 7).ok());
+      REQUIRE(plain.series().size() == model.series().size());
+      for (size_t i = 0; i < plain.series().size(); ++i) {
+        REQUIRE(plain.series()[i].series_id == model.series()[i].series_id);
+        REQUIRE(plain.LabelValue(plain.series()[i], 0) == model.LabelValue(model.series()[i], 0));
+      }
+      REQUIRE(std::equal(plain.values().begin(), plain.values().end(), decoder.values().begin(),
+                         decoder.values().end()));
+    }
+  }
+  CHECK(accepted > 0);
+  // A model that was refused is none.
+  CHECK_FALSE(model.Decode(payload.substr(0, payload.size() - 1), 7).ok());
+  CHECK_FALSE(*like(payload, 7));
+}
+
 TEST_CASE("series block: another row count than the block header's is an error") {
   Blocks blocks;
   const std::string payload = blocks.Encode(SmallBlock());
