@@ -18,31 +18,69 @@
 
 namespace forebay::upload {
 
+struct BatchReaderMemory::OfSegment {
+  // A symbol whose text was compared, see Cursor::SymbolIs.
+  struct Match {
+    const char* text = nullptr;
+    uint64_t epoch = 0;
+  };
+
+  wal::SegmentReaderMemory bytes;
+  wal::SeriesBlockDecoder decoder;
+  std::vector<Match> matches;  // by symbol of the block
+};
+
+BatchReaderMemory::BatchReaderMemory() = default;
+BatchReaderMemory::~BatchReaderMemory() = default;
+
+BatchReaderMemory::OfSegment& BatchReaderMemory::Of(size_t segment) {
+  while (segments_.size() <= segment) segments_.push_back(std::make_unique<OfSegment>());
+  return *segments_[segment];
+}
+
+void BatchReaderMemory::DropWhatIsTooMuch() {
+  constexpr size_t kDecodedFactor = 4;  // the arrays of a block, beside its bytes
+  size_t bytes = 0;
+  size_t kept = 0;
+  for (; kept < segments_.size(); ++kept) {
+    const wal::SegmentReaderMemory& memory = segments_[kept]->bytes;
+    bytes +=
+        sizeof(OfSegment) + memory.window.capacity() + kDecodedFactor * memory.decoded.capacity();
+    if (bytes > kBatchMemoryKept) break;
+  }
+  segments_.resize(kept);
+}
+
 // The place in one segment.
 class BatchReader::Cursor {
  public:
   enum class State { kSeries, kText, kEnd };
 
-  Cursor(const Source& source, bool has_schema) : source_(source), has_schema_(has_schema) {}
+  Cursor(const Source& source, bool has_schema, BatchReaderMemory::OfSegment& memory)
+      : source_(source),
+        has_schema_(has_schema),
+        bytes_(memory.bytes),
+        decoder_(memory.decoder),
+        matches_(memory.matches) {}
 
   State state() const { return state_; }
   // Its series are those of the cursor that was given to NextBlock.
   bool follows() const { return follows_; }
   // Goes to the next series of the block. False: there is none.
   bool NextSeries() {
-    if (index_ + 1 >= decoder_->series().size()) return false;
+    if (index_ + 1 >= decoder_.series().size()) return false;
     ++index_;
     return true;
   }
-  const wal::SeriesBlockDecoder::Series& series() const { return decoder_->series()[index_]; }
-  const wal::SeriesBlockDecoder& decoder() const { return *decoder_; }
+  const wal::SeriesBlockDecoder::Series& series() const { return decoder_.series()[index_]; }
+  const wal::SeriesBlockDecoder& decoder() const { return decoder_; }
   TextRun text() const { return text_; }
   // Whether the symbol's text is `text`, of the block that another cursor shows. A text that was
   // found equal is known by its place until some cursor goes to another block (`epoch`).
   bool SymbolIs(uint32_t symbol, std::string_view text, uint64_t epoch) {
-    Match& match = matches_[symbol];
+    BatchReaderMemory::OfSegment::Match& match = matches_[symbol];
     if (match.text == text.data() && match.epoch == epoch) return true;
-    if (decoder_->symbols()[symbol] != text) return false;
+    if (decoder_.symbols()[symbol] != text) return false;
     match = {text.data(), epoch};
     return true;
   }
@@ -59,18 +97,14 @@ class BatchReader::Cursor {
   Status Keep(BatchReader& owner, uint64_t offset, std::string_view bytes, std::string_view reason);
   void Close();
 
-  struct Match {
-    const char* text = nullptr;
-    uint64_t epoch = 0;
-  };
-
   const Source& source_;
   const bool has_schema_;
   State state_ = State::kEnd;
+  wal::SegmentReaderMemory& bytes_;
+  wal::SeriesBlockDecoder& decoder_;
+  std::vector<BatchReaderMemory::OfSegment::Match>& matches_;
   std::unique_ptr<wal::SegmentReader> reader_;
-  std::unique_ptr<wal::SeriesBlockDecoder> decoder_;
-  std::vector<Match> matches_;  // by symbol of the block
-  size_t index_ = 0;            // of the series within the block; not of one that follows
+  size_t index_ = 0;  // of the series within the block; not of one that follows
   bool follows_ = false;
   TextRun text_;
   std::string header_line_;   // seen last in this segment, so that the same is not parsed again
@@ -80,10 +114,9 @@ class BatchReader::Cursor {
 };
 
 Status BatchReader::Cursor::Open(BatchReader& owner) {
-  auto reader = wal::SegmentReader::Open(owner.fs_, source_.path);
+  auto reader = wal::SegmentReader::Open(owner.fs_, source_.path, {.memory = &bytes_});
   if (reader.ok()) {
     reader_ = *std::move(reader);
-    decoder_ = std::make_unique<wal::SeriesBlockDecoder>();
     state_ = State::kText;
     return OkStatus();
   }
@@ -137,10 +170,10 @@ Status BatchReader::Cursor::TakeSeries(BatchReader& owner, const wal::Block& blo
   const std::string_view payload(block.payload.data(), block.payload.size());
   Result<bool> follows = false;
   if (leader != nullptr) {
-    follows = decoder_->DecodeLike(leader->decoder(), payload, block.header.row_count);
+    follows = decoder_.DecodeLike(leader->decoder(), payload, block.header.row_count);
   }
   Status decoded = follows.ok() ? OkStatus() : Status(follows.error());
-  if (decoded.ok() && !*follows) decoded = decoder_->Decode(payload, block.header.row_count);
+  if (decoded.ok() && !*follows) decoded = decoder_.Decode(payload, block.header.row_count);
   if (!decoded.ok()) {
     return Keep(owner, block.offset, {block.frame.data(), block.frame.size()},
                 decoded.error().message());
@@ -152,8 +185,8 @@ Status BatchReader::Cursor::TakeSeries(BatchReader& owner, const wal::Block& blo
     return OkStatus();
   }
   ++owner.blocks_epoch_;
-  matches_.assign(decoder_->symbols().size(), {});
-  if (!decoder_->series().empty()) state_ = State::kSeries;
+  matches_.assign(decoder_.symbols().size(), {});
+  if (!decoder_.series().empty()) state_ = State::kSeries;
   return OkStatus();
 }
 
@@ -214,32 +247,37 @@ Status BatchReader::Cursor::Keep(BatchReader& owner, uint64_t offset, std::strin
 void BatchReader::Cursor::Close() {
   state_ = State::kEnd;
   reader_.reset();
-  decoder_.reset();
 }
 
 Result<std::unique_ptr<BatchReader>> BatchReader::Open(io::FileSystem& fs,
                                                        std::vector<Source> sources, bool has_schema,
                                                        wal::Quarantine& quarantine,
-                                                       metrics::Counter& damage) {
+                                                       metrics::Counter& damage,
+                                                       BatchReaderMemory* memory) {
   std::unique_ptr<BatchReader> reader(
-      new BatchReader(fs, std::move(sources), has_schema, quarantine, damage));
+      new BatchReader(fs, std::move(sources), has_schema, quarantine, damage, memory));
   FOREBAY_RETURN_IF_ERROR(reader->Start());
   return reader;
 }
 
 BatchReader::BatchReader(io::FileSystem& fs, std::vector<Source> sources, bool has_schema,
-                         wal::Quarantine& quarantine, metrics::Counter& damage)
+                         wal::Quarantine& quarantine, metrics::Counter& damage,
+                         BatchReaderMemory* memory)
     : fs_(fs),
       sources_(std::move(sources)),
       has_schema_(has_schema),
       quarantine_(quarantine),
-      damage_(damage) {}
+      damage_(damage),
+      memory_(memory != nullptr ? *memory : own_memory_) {}
 
-BatchReader::~BatchReader() = default;
+BatchReader::~BatchReader() {
+  cursors_.clear();
+  memory_.DropWhatIsTooMuch();
+}
 
 Status BatchReader::Start() {
   for (const Source& source : sources_) {
-    cursors_.push_back(std::make_unique<Cursor>(source, has_schema_));
+    cursors_.push_back(std::make_unique<Cursor>(source, has_schema_, memory_.Of(cursors_.size())));
     FOREBAY_RETURN_IF_ERROR(cursors_.back()->Open(*this));
   }
   group_ends_.resize(cursors_.size());

@@ -58,6 +58,26 @@ struct BatchReadStats {
   uint64_t damaged_bytes = 0;
 };
 
+// What readers of batches hold of their segments, kept from one to the next so that it is not taken
+// from the system and cleared each time. Limits: between readers kBatchMemoryKept, counted roughly.
+// Threads: one reader at a time.
+class BatchReaderMemory {
+ public:
+  BatchReaderMemory();
+  ~BatchReaderMemory();
+
+ private:
+  friend class BatchReader;
+  struct OfSegment;
+  // Of the segment with this index, in the state it was left in.
+  OfSegment& Of(size_t segment);
+  void DropWhatIsTooMuch();
+
+  std::vector<std::unique_ptr<OfSegment>> segments_;
+};
+
+inline constexpr size_t kBatchMemoryKept = 8U << 20;
+
 // Threads: one at a time.
 class BatchReader {
  public:
@@ -67,12 +87,13 @@ class BatchReader {
   };
 
   // Opens every segment. A file that is not a segment any more is damage. `sources` are in id
-  // order; the rest outlives the reader. has_schema: the segments' names carry a schema, so text
-  // blocks begin with a header line. Errors: those of opening and reading; kNotFound when a file is
-  // gone.
+  // order; the rest outlives the reader. memory: may be null. has_schema: the segments' names carry
+  // a schema, so text blocks begin with a header line. Errors: those of opening and reading;
+  // kNotFound when a file is gone.
   static Result<std::unique_ptr<BatchReader>> Open(io::FileSystem& fs, std::vector<Source> sources,
                                                    bool has_schema, wal::Quarantine& quarantine,
-                                                   metrics::Counter& damage);
+                                                   metrics::Counter& damage,
+                                                   BatchReaderMemory* memory = nullptr);
   ~BatchReader();
 
   // Goes back to the first run, for a sink that must send the rows again within one try. The
@@ -110,7 +131,7 @@ class BatchReader {
   };
 
   BatchReader(io::FileSystem& fs, std::vector<Source> sources, bool has_schema,
-              wal::Quarantine& quarantine, metrics::Counter& damage);
+              wal::Quarantine& quarantine, metrics::Counter& damage, BatchReaderMemory* memory);
   Status Start();
   Status GoToNextBlocks(size_t begin, size_t end);
   Status AdvanceLast();
@@ -127,6 +148,8 @@ class BatchReader {
   const bool has_schema_;
   wal::Quarantine& quarantine_;
   metrics::Counter& damage_;  // damaged ranges that are new
+  BatchReaderMemory own_memory_;
+  BatchReaderMemory& memory_;  // own_memory_ when none was given
   std::vector<std::unique_ptr<Cursor>> cursors_;
   std::vector<size_t> group_ends_;        // by leader: one behind its last member
   std::vector<Head> heap_;                // groups of cursors at a series, least first

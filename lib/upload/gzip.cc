@@ -6,12 +6,11 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace forebay::upload {
 namespace {
 
-uint32_t LevelBufferBytes(int level) {
+uint32_t LevelBufferBytes(uint32_t level) {
   switch (level) {
     case 0:
       return ISAL_DEF_LVL0_DEFAULT;
@@ -28,22 +27,30 @@ uint32_t LevelBufferBytes(int level) {
 
 struct GzipWriter::State {
   isal_zstream stream;
-  std::vector<uint8_t> level_buffer;
-  std::vector<uint8_t> out;
+  uint32_t level = 0;
+  // Neither needs to be clear.
+  std::unique_ptr<uint8_t[]> level_buffer;
+  std::unique_ptr<uint8_t[]> out = std::make_unique_for_overwrite<uint8_t[]>(kGzipChunkBytes);
 };
 
-GzipWriter::GzipWriter(int level, Output output)
-    : output_(std::move(output)), state_(std::make_unique<State>()) {
-  const int clamped = std::clamp(level, 0, 3);
-  isal_deflate_init(&state_->stream);
-  state_->level_buffer.resize(LevelBufferBytes(clamped));
-  state_->out.resize(kGzipChunkBytes);
-  state_->stream.level = static_cast<uint32_t>(clamped);
-  state_->stream.level_buf = state_->level_buffer.empty() ? nullptr : state_->level_buffer.data();
-  state_->stream.level_buf_size = static_cast<uint32_t>(state_->level_buffer.size());
-  state_->stream.gzip_flag = IGZIP_GZIP;
-  state_->stream.next_out = state_->out.data();
-  state_->stream.avail_out = static_cast<uint32_t>(state_->out.size());
+GzipWriter::GzipWriter(int level, Output output) : state_(std::make_unique<State>()) {
+  state_->level = static_cast<uint32_t>(std::clamp(level, 0, 3));
+  state_->level_buffer = std::make_unique_for_overwrite<uint8_t[]>(LevelBufferBytes(state_->level));
+  Begin(std::move(output));
+}
+
+void GzipWriter::Begin(Output output) {
+  output_ = std::move(output);
+  bytes_in_ = 0;
+  bytes_out_ = 0;
+  isal_zstream& stream = state_->stream;
+  isal_deflate_init(&stream);
+  stream.level = state_->level;
+  stream.level_buf = state_->level_buffer.get();
+  stream.level_buf_size = LevelBufferBytes(state_->level);
+  stream.gzip_flag = IGZIP_GZIP;
+  stream.next_out = state_->out.get();
+  stream.avail_out = kGzipChunkBytes;
 }
 
 GzipWriter::~GzipWriter() = default;
@@ -80,11 +87,11 @@ Status GzipWriter::Run(bool end) {
     const bool finished = end && stream.internal_state.state == ZSTATE_END;
     const bool full = stream.avail_out == 0;
     if (full || finished) {
-      const size_t bytes = state_->out.size() - stream.avail_out;
+      const size_t bytes = kGzipChunkBytes - stream.avail_out;
       bytes_out_ += bytes;
-      stream.next_out = state_->out.data();
-      stream.avail_out = static_cast<uint32_t>(state_->out.size());
-      FOREBAY_RETURN_IF_ERROR(output_({reinterpret_cast<const char*>(state_->out.data()), bytes}));
+      stream.next_out = state_->out.get();
+      stream.avail_out = kGzipChunkBytes;
+      FOREBAY_RETURN_IF_ERROR(output_({reinterpret_cast<const char*>(state_->out.get()), bytes}));
     }
     if (finished || (!end && stream.avail_in == 0 && !full)) return OkStatus();
   }

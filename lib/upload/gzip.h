@@ -23,10 +23,12 @@ class GzipWriter {
   // Finish.
   using Output = std::function<Status(std::string_view)>;
 
-  // Shape: level 0 to 3; others are clamped.
-  GzipWriter(int level, Output output);
+  // Shape: level 0 to 3; others are clamped. Without an output Begin comes first.
+  explicit GzipWriter(int level, Output output = nullptr);
   ~GzipWriter();
 
+  // Begins another stream, whatever became of the one before, with the same memory.
+  void Begin(Output output);
   // Errors: the output's; the stream is then void.
   Status Write(std::string_view bytes);
   // Ends the stream: no Write afterwards. Errors: the output's.
@@ -39,7 +41,7 @@ class GzipWriter {
   struct State;
   Status Run(bool end);
 
-  const Output output_;
+  Output output_;
   std::unique_ptr<State> state_;
   uint64_t bytes_in_ = 0;
   uint64_t bytes_out_ = 0;

@@ -35,6 +35,7 @@ UploadPool::UploadPool(const config::Upload& config, DeadLetterPlace dead_letter
       progress_(parts.clock),
       sinks_(std::move(sinks)),
       started_(parts.clock.Now()),
+      reader_memory_(std::max<size_t>(config.workers, 1)),
       random_(std::random_device{}()) {
   AddMetrics();
   for (const SinkSet::Entry& entry : sinks_.entries()) {
@@ -312,9 +313,11 @@ Result<Receipt> UploadPool::Deliver(wal::Batch& batch, const wal::ManifestSink& 
     file_bytes += lease.info().file_bytes;
   }
   ProgressBoard::Delivery progress(progress_, header.id, sink.name, file_bytes);
-  FOREBAY_ASSIGN_OR_RETURN(const auto reader, BatchReader::Open(parts_.fs, std::move(sources),
-                                                                !batch.manifest.schema_hash.empty(),
-                                                                parts_.quarantine, *damage_));
+  const auto memory = reader_memory_.Take();
+  FOREBAY_ASSIGN_OR_RETURN(
+      const auto reader,
+      BatchReader::Open(parts_.fs, std::move(sources), !batch.manifest.schema_hash.empty(),
+                        parts_.quarantine, *damage_, memory.get()));
   reader->set_stop(stop_.get_token());
   reader->set_progress(progress.read_bytes());
   auto receipt = target.sink.Upload(header, *reader);

@@ -27,7 +27,9 @@
 #include "config/config.h"
 #include "io/file_system.h"
 #include "metrics/registry.h"
+#include "upload/batch_reader.h"
 #include "upload/dead_letters.h"
+#include "upload/free_list.h"
 #include "upload/progress.h"
 #include "upload/sink_health.h"
 #include "upload/sink_set.h"
@@ -128,6 +130,7 @@ class UploadPool {
   std::vector<metrics::Registry::Callback> dead_letter_gauges_;
   const UnixMillis started_;  // no earlier process knew segments that are younger
   std::stop_source stop_;     // of running uploads
+  FreeList<BatchReaderMemory> reader_memory_;
   mutable Mutex mutex_;
   std::set<std::string> waiting_for_room_ GUARDED_BY(mutex_);  // ids of refused batches
   std::optional<Error> no_room_ GUARDED_BY(mutex_);            // among the dead letters

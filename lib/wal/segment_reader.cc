@@ -128,7 +128,11 @@ SegmentReader::SegmentReader(std::unique_ptr<io::File> file, std::string path, u
       path_(std::move(path)),
       size_(size),
       options_(options),
-      search_budget_(size * kResyncBytesFactor + kMinSearchBudget) {}
+      search_budget_(size * kResyncBytesFactor + kMinSearchBudget),
+      window_(options.memory != nullptr ? options.memory->window : own_memory_.window),
+      decoded_(options.memory != nullptr ? options.memory->decoded : own_memory_.decoded) {
+  window_.clear();
+}
 
 Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(io::FileSystem& fs,
                                                            const std::string& path,

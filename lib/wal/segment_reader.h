@@ -60,9 +60,16 @@ struct Block {
   uint32_t decoded_bytes = 0;     // block header and value
 };
 
+// What a reader's bytes are in. Kept from one reader to the next it needs no new memory.
+struct SegmentReaderMemory {
+  ByteBuffer window;   // bytes of the file
+  ByteBuffer decoded;  // the block
+};
+
 struct SegmentReaderOptions {
   bool decode = true;            // false: lengths and CRCs are checked, values are not decoded
   bool include_summary = false;  // whether Next gives summary blocks
+  SegmentReaderMemory* memory = nullptr;  // to use; outlives the reader
 };
 
 // Threads: one at a time.
@@ -114,9 +121,10 @@ class SegmentReader {
   const SegmentReaderOptions options_;
   uint64_t position_ = kSegmentMagic.size();  // of the next frame
   uint64_t search_budget_;                    // what FindFrame may still cost, in bytes of CRC
-  ByteBuffer window_;                         // bytes of the file from window_offset_ on
+  SegmentReaderMemory own_memory_;            // when none was given
+  ByteBuffer& window_;                        // bytes of the file from window_offset_ on
   uint64_t window_offset_ = 0;
-  ByteBuffer decoded_;
+  ByteBuffer& decoded_;
   std::vector<DamagedRange> damage_;
 };
 

@@ -9,7 +9,6 @@
 #include "base/byte_buffer.h"
 #include "base/failpoint.h"
 #include "table/json_text.h"
-#include "upload/gzip.h"
 
 namespace forebay::upload {
 namespace {
@@ -130,16 +129,17 @@ Result<Receipt> FileSink::Write(const BatchHeader& header, BatchReader& reader,
 }
 
 Result<Receipt> FileSink::Render(const BatchHeader& header, BatchReader& reader, io::File& file) {
-  GzipWriter gzip(level_, [&](std::string_view bytes) -> Status {
+  const auto writer = writers_.Take(level_);
+  GzipWriter& gzip = writer->gzip;
+  gzip.Begin([&](std::string_view bytes) -> Status {
     const Status written = file.Write(bytes);
     return written.ok() ? OkStatus() : Status(Retryable(written.error(), "file sink"));
   });
   FOREBAY_RETURN_IF_ERROR(gzip.Write(CsvRenderer::HeaderLine(header.target.schema)));
-  CsvRenderer renderer;
   FOREBAY_ASSIGN_OR_RETURN(
       const RenderStats stats,
-      renderer.Render(reader, LiftedCount(header.target),
-                      [&](std::string_view text) { return gzip.Write(text); }));
+      writer->renderer.Render(reader, LiftedCount(header.target),
+                              [&](std::string_view text) { return gzip.Write(text); }));
   FOREBAY_RETURN_IF_ERROR(gzip.Finish());
   Receipt receipt;
   receipt.rows = stats.rows;

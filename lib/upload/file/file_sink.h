@@ -15,9 +15,13 @@
 #include "config/config.h"
 #include "io/file_system.h"
 #include "upload/csv_renderer.h"
+#include "upload/free_list.h"
+#include "upload/gzip.h"
 #include "upload/sink.h"
 
 namespace forebay::upload {
+
+inline constexpr size_t kFileWritersKept = 4;  // about 1 MB each
 
 class FileSink final : public Sink {
  public:
@@ -34,6 +38,12 @@ class FileSink final : public Sink {
   std::string DirectoryOf(const BatchHeader& header) const;
 
  private:
+  struct Writer {
+    explicit Writer(int level) : gzip(level) {}
+    CsvRenderer renderer;
+    GzipWriter gzip;
+  };
+
   Result<Receipt> Write(const BatchHeader& header, BatchReader& reader,
                         const std::string& directory, const std::string& path);
   Result<Receipt> Render(const BatchHeader& header, BatchReader& reader, io::File& file);
@@ -44,6 +54,7 @@ class FileSink final : public Sink {
   const int level_;
   io::FileSystem& fs_;
   Mutex schema_files_;  // held while one is looked at and written
+  FreeList<Writer> writers_{kFileWritersKept};
 };
 
 // {"database":...,"table":...,"schema_hash":...,"columns":[{"name":...,"type":...},...]} and LF.

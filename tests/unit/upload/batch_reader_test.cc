@@ -32,10 +32,11 @@ struct Row {
 struct ReaderFixture {
   ReaderFixture() { REQUIRE(quarantine.Open().ok()); }
 
-  std::unique_ptr<BatchReader> Open(const std::vector<std::string>& names, bool has_schema = true) {
+  std::unique_ptr<BatchReader> Open(const std::vector<std::string>& names, bool has_schema = true,
+                                    BatchReaderMemory* memory = nullptr) {
     std::vector<BatchReader::Source> sources;
     for (const std::string& name : names) sources.push_back({name, "segments/" + name});
-    auto reader = BatchReader::Open(fs, std::move(sources), has_schema, quarantine, damage);
+    auto reader = BatchReader::Open(fs, std::move(sources), has_schema, quarantine, damage, memory);
     REQUIRE(reader.ok());
     return *std::move(reader);
   }
@@ -165,6 +166,7 @@ TEST_CASE_METHOD(
     series.labels = 1 + static_cast<int>(random(3));
     return series;
   };
+  BatchReaderMemory memory;  // with what the rounds before left in it
   for (int round = 0; round < 60; ++round) {
     INFO("round " << round);
     std::vector<TestSeries> known;
@@ -193,7 +195,7 @@ TEST_CASE_METHOD(
       names.push_back(
           maker.Write("Cpu", 100 * static_cast<uint64_t>(round) + s + 1, segments[s], "", cut));
     }
-    const auto reader = Open(names);
+    const auto reader = Open(names, true, &memory);
     CsvRenderer renderer;
     for (int pass = 0; pass < 2; ++pass) {
       std::string text;

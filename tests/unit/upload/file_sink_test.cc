@@ -59,6 +59,26 @@ TEST_CASE("gzip: zlib reads back every level, empty, repetitive and random input
   CHECK(Gunzip(Compress(1, bytes)) == joined);
 }
 
+TEST_CASE("gzip: a writer that begins anew knows nothing of the stream before") {
+  std::string out;
+  const auto collect = [&](std::string_view bytes) -> Status {
+    out += bytes;
+    return OkStatus();
+  };
+  GzipWriter gzip(1);
+  for (const bool finished : {false, true, true}) {
+    out.clear();
+    gzip.Begin(collect);
+    REQUIRE(gzip.Write("the quick brown fox, the quick brown fox").ok());
+    CHECK(gzip.bytes_in() == 40);
+    if (!finished) continue;  // as when a batch was cancelled
+    REQUIRE(gzip.Finish().ok());
+    CHECK(gzip.bytes_out() == out.size());
+    CHECK(testing::Gunzip(out) == "the quick brown fox, the quick brown fox");
+    CHECK((out == Compress(1, {"the quick brown fox, the quick brown fox"})));
+  }
+}
+
 TEST_CASE("gzip: an error of the output is returned") {
   GzipWriter gzip(1, [](std::string_view) { return Status(Error(ErrorCode::kNoSpace, "full")); });
   (void)gzip.Write("x");
