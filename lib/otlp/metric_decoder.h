@@ -171,6 +171,7 @@ class MetricDecoder {
   std::vector<OwnLabel> texts_;
   std::vector<table::Label> labels_;
   std::vector<table::Label> row_labels_;
+  table::RowLabels row_;
   receive::SeriesResolver resolver_;
   ValueWriter values_;
   ByteBuffer value_text_;

@@ -8,6 +8,7 @@
 #include "otlp/metric_decoder.h"
 #include "receive/side_rows.h"
 #include "receive/wire_reader.h"
+#include "table/names.h"
 #include "table/number_text.h"
 #include "table/utf8.h"
 
@@ -98,14 +99,15 @@ MetricDecoder::Found MetricDecoder::ResolveNew(const SeriesPart& part,
     return {kDroppedSeries, key, {}};
   }
   const receive::DatabaseRules& database = rules_->databases()[resolved.database];
-  const auto table =
-      state_.tables().Intern(database.name, resolved.table_name, database.layout.schema());
+  const auto name = table::TableName(resolved.metric);
+  if (!name.ok()) return refused(RefusalReason::kNoTableName, name.error().message());
+  const auto table = state_.tables().Intern(database.name, *name, database.layout.schema());
   if (!table.ok()) return refused(RefusalReason::kTableLimit, table.error().message());
-  const table::RowLabels row = database.layout.Split(resolved.labels);
-  const auto ref = state_.series().Add(
-      key,
-      {*table, resolved.series_id, row.labels, row.lifted, input_->quota.owner, input_->quota.max},
-      input_->generation);
+  database.layout.Split(resolved.labels, row_);
+  const auto ref = state_.series().Add(key,
+                                       {*table, resolved.series_id, row_.labels, row_.lifted,
+                                        input_->quota.owner, input_->quota.max},
+                                       input_->generation);
   if (!ref.ok()) {
     const bool of_tenant = ref.error().code() == ErrorCode::kOutOfRange;
     return refused(of_tenant ? RefusalReason::kTenantSeriesLimit : RefusalReason::kSeriesLimit,
