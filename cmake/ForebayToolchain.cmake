@@ -18,6 +18,10 @@ target_compile_options(forebay_options INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Werror)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_options(forebay_options INTERFACE -march=x86-64-v2)
+else()
+  # What x86-64 has anyway, so that each machine gives the same answers and the same digits: char is
+  # signed, and a product is rounded before a sum.
+  target_compile_options(forebay_options INTERFACE -fsigned-char -ffp-contract=off)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(forebay_options INTERFACE -Wthread-safety)

@@ -36,7 +36,7 @@ std::string_view TakePart(std::string_view& rest) {
 
 bool IsTokenText(std::string_view text) {
   for (const char c : text) {
-    if (c <= ' ' || c == '"' || c == '=' || c == '\x7f') return false;
+    if (c <= ' ' || c >= '\x7f' || c == '"' || c == '=') return false;
   }
   return !text.empty();
 }

@@ -96,7 +96,7 @@ Result<Url> ParseUrl(std::string_view text) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("\"{}\" is no URL: {}", WithoutQuery(text), reason));
   };
-  if (std::any_of(text.begin(), text.end(), [](char c) { return c <= ' ' || c == 0x7F; })) {
+  if (std::any_of(text.begin(), text.end(), [](char c) { return c <= ' ' || c >= 0x7F; })) {
     return fail("blanks or control characters");
   }
   const size_t scheme = text.find("://");

@@ -209,11 +209,13 @@ class Forebay(Process):
 
     config is merged over: ports 0, data and a file sink of the database Metrics below the folder.
     A start after the first takes the same ports again, so that senders find it.
+    program: the binary, where it is another than the tests'.
     opaque: a test that closes the admin port to the harness sets it, and nothing is checked at the end.
     """
 
-    def __init__(self, folder, config=None, arguments=(), env=None):
+    def __init__(self, folder, config=None, arguments=(), env=None, program=None):
         super().__init__("forebay", folder)
+        self.program = program or binary()
         self.data = self.folder / "data"
         self.out = self.folder / "out"
         self.arguments = list(arguments)
@@ -237,7 +239,7 @@ class Forebay(Process):
         self.starts += 1
         path = self.folder / "config.yaml"
         path.write_text(json.dumps(self.config, indent=1))  # JSON is YAML
-        self.spawn([*self.prefix, binary(), "serve", "--config", path, *self.arguments], self.env, unset="FOREBAY_")
+        self.spawn([*self.prefix, self.program, "serve", "--config", path, *self.arguments], self.env, unset="FOREBAY_")
         if wait:
             self.wait_listening(timeout)
             self.wait_ready(f"{self.admin_url}/readyz", timeout)
@@ -322,5 +324,5 @@ class Forebay(Process):
     def run(self, *arguments, **options):
         """Runs another subcommand of the binary to its end; see subprocess.run."""
         options.setdefault("env", {k: v for k, v in os.environ.items() if not k.startswith("FOREBAY_")})
-        return subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True,
+        return subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True,
                               cwd=self.folder, timeout=options.pop("timeout", 60), **options)
