@@ -51,7 +51,7 @@ default_tag() {
 }
 
 main() {
-    local builder="" binary="" base="" name=forebay tag="" platform=""
+    local builder="" binary="" base="" name=forebay tag="" platform="" strip=strip
     while (($#)); do
         case $1 in
             --builder | --binary | --base | --name | --tag | --platform)
@@ -85,7 +85,9 @@ main() {
     if [[ -n $binary ]]; then
         [[ -f $binary ]] || die "$binary: no such file"
         mkdir -p build/image
-        strip --strip-debug -o build/image/forebay "$binary"
+        # Of another platform: by the tools of Debian's cross compiler.
+        [[ $platform != linux/arm64 || $(uname -m) == aarch64 ]] || strip=aarch64-linux-gnu-strip
+        "$strip" --strip-debug -o build/image/forebay "$binary"
         arguments+=(--build-arg BINARY=build/image/forebay)
     fi
     case $builder in

@@ -10,11 +10,13 @@ import pytest
 from forebay_harness import binary
 from processes import ROOT
 
-BASE = ROOT / "build" / "tools" / "image-base.tar"
+# `./dev cross` has the image of another platform tested, whose programs can be run.
+PLATFORM = os.environ.get("FOREBAY_IMAGE_PLATFORM", "")
+BASE = os.environ.get("FOREBAY_IMAGE_BASE", ROOT / "build" / "tools" / "image-base.tar")
 
 
 class Image:
-    """A built image: `root` is the folder of its files, `config` what it says of itself."""
+    """A built image: `root` is the folder of its files, `config` and `architecture` what it says of itself."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -22,19 +24,23 @@ class Image:
         storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{self.folder}/storage"\nrunroot = "{self.folder}/run"\n')
         self.environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(storage), "BUILDAH_ISOLATION": "chroot"}
         base = self.buildah("from", "scratch")
+        if PLATFORM:
+            self.buildah("config", "--arch", PLATFORM.split("/")[1], base)
         self.buildah("add", "-q", base, BASE, "/")
         self.buildah("commit", "-q", base, "base")
         self.name = self.build()
         container = self.buildah("from", f"localhost/{self.name}")
         self.root = pathlib.Path(self.buildah("mount", container))
-        self.config = json.loads(self.buildah("inspect", "--type", "image", f"localhost/{self.name}"))["OCIv1"]["config"]
+        about = json.loads(self.buildah("inspect", "--type", "image", f"localhost/{self.name}"))["OCIv1"]
+        self.config, self.architecture = about["config"], about["architecture"]
 
     def buildah(self, *arguments):
         return self.run("buildah", *arguments)
 
     def build(self, *arguments):
         """./dev image; returns the name that it prints."""
-        return self.run(ROOT / "dev", "image", "--builder", "buildah", "--binary", binary(), "--base", "localhost/base", *arguments)
+        return self.run(ROOT / "dev", "image", "--builder", "buildah", "--binary", binary(), "--base", "localhost/base",
+                        *(["--platform", PLATFORM] if PLATFORM else []), *arguments)
 
     def identity(self, name):
         return self.buildah("images", "--quiet", "--no-trunc", f"localhost/{name}")
