@@ -12,7 +12,7 @@ usage: ./dev image [--builder docker|podman|buildah] [--binary FILE] [--base IMA
   --name      repository (forebay)
   --tag       the version when the checkout is that of a tag v<version>, else <version>-g<commit>, with -dirty when
               files differ from the commit
-  --platform  linux/amd64 or linux/arm64: the builder must be able to run it
+  --platform  linux/amd64 or linux/arm64: the builder must be able to run it (docs/install.md)
 TEXT
 }
 

@@ -116,7 +116,9 @@ def test_a_volume_of_one_is_brought_away_by_the_other(make_node, writer, reader)
 
 def test_a_cluster_of_both_gives_each_table_to_one_owner(make_node):
     machines = {"node-0": "amd64", "node-1": "arm64", "node-2": "arm64"}
-    cluster = Cluster(lambda config, name, **options: make_node(machines[name], config, name, **options))
+    # Emulated calls take their time.
+    patient = {"batch": {"max_age": "6s"}, "cluster": {"transfer": {"timeout": "20s"}}}
+    cluster = Cluster(lambda config, name, **options: make_node(machines[name], config, name, **options), patient)
     with Load(cluster, tables=9):
         wait_for("rows from peers on every node",
                  lambda: all(node.metric("forebay_transfer_received_rows_total") for node in cluster), 60)

@@ -97,7 +97,7 @@ Result<Url> ParseUrl(std::string_view text) {
                  fmt::format("\"{}\" is no URL: {}", WithoutQuery(text), reason));
   };
   if (std::any_of(text.begin(), text.end(), [](char c) { return c <= ' ' || c >= 0x7F; })) {
-    return fail("blanks or control characters");
+    return fail("blanks, control characters, or others than ASCII");
   }
   const size_t scheme = text.find("://");
   if (scheme == std::string_view::npos || scheme == 0) return fail("no scheme");

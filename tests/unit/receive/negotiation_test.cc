@@ -39,7 +39,8 @@ TEST_CASE("negotiation: other media types, unknown messages and broken parameter
       "application/x-protobuf;;", "application/x-protobuf;proto=a=b",
       "application/x-protobuf;proto =prometheus.WriteRequest",
       "application/x-protobuf;proto= prometheus.WriteRequest", ";proto=prometheus.WriteRequest",
-      "application/x-protobuf;proto=PROMETHEUS.WRITEREQUEST");
+      "application/x-protobuf;proto=PROMETHEUS.WRITEREQUEST",
+      "application/x-protobuf;a=\xc3\xbc;proto=prometheus.WriteRequest");
   CAPTURE(type);
   CHECK(!ParseContentType(type).ok());
 }

@@ -245,7 +245,7 @@ TEST_CASE("JSON: each byte that needs an escape is found at each place of texts 
         const auto members = JsonReader((*rows)[0][0]).ReadObject();
         if (!members || (*members)[0].second != text) FAIL("size " << size << " at " << at);
         const bool escaped = field.find('\\') != std::string::npos;
-        if (escaped != (c == '"' || c == '\\' || (c >= 0 && c < 0x20)))
+        if (escaped != (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20))
           FAIL("escape of " << int{c});
         if (LabelsJsonCsvBytes(labels) != field.size()) FAIL("counted bytes");
       }

@@ -45,8 +45,9 @@ TEST_CASE("adx names: a URL is taken apart, and its errors do not quote the sign
   CHECK(url->path == "/cont/x");
   CHECK(url->query == "sv=1&sig=a%2B");
   CHECK(ParseUrl("http://[::1]:80/")->host == "::1");
-  for (const std::string bad : {"", "host", "://x", "https://", "https://u:p@h/", "https://h:x/",
-                                "https://[::1", "https://h y/?sig=secret", "https://h:70000"}) {
+  for (const std::string bad :
+       {"", "host", "://x", "https://", "https://u:p@h/", "https://h:x/", "https://[::1",
+        "https://h y/?sig=secret", "https://h\xc3\xbc/", "https://h:70000"}) {
     const auto failed = ParseUrl(bad);
     INFO(bad);
     REQUIRE_FALSE(failed.ok());
