@@ -238,7 +238,7 @@ TEST_CASE("exponential buckets: start, factor and count") {
   CHECK(ExponentialBuckets(0.5, 2, 4) == std::vector<double>{0.5, 1, 2, 4});
 }
 
-TEST_CASE("process metrics: the standard names with plausible values") {
+TEST_CASE("process metrics: the standard names with plausible values", "[native]") {
   Registry registry;
   const ProcessMetrics process(registry, "1.2.3");
   const std::string text = registry.Expose();
