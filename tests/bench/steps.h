@@ -34,6 +34,7 @@ void AddStep(StepNames names, std::function<Step()> make);
 
 // One function for each *_steps.cc; the table has their order.
 void AddReceiveSteps();
+void AddOtlpSteps();
 void AddWalSteps();
 void AddUploadSteps();
 

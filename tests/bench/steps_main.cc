@@ -198,6 +198,7 @@ int Main(int argc, char** argv) {
   benchmark::Initialize(&count, pointers.data());
   if (benchmark::ReportUnrecognizedArguments(count, pointers.data())) return 2;
   AddReceiveSteps();
+  AddOtlpSteps();
   AddWalSteps();
   AddUploadSteps();
   for (const auto& registered : Steps()) {
