@@ -1,5 +1,7 @@
 #include "receive/remote_write_1.h"
 
+#include <algorithm>
+
 namespace forebay::receive::remote_write_1 {
 namespace {
 
@@ -31,12 +33,13 @@ const char* ReadPlainLabels(std::string_view label_fields, std::vector<table::La
   constexpr int kNameTag = 1 << 3 | 2;
   constexpr int kValueTag = 2 << 3 | 2;
   constexpr ptrdiff_t kAround = 4;  // tags and lengths of name and value
+  constexpr ptrdiff_t kMaxOneByte = 0x7f;
   const char* at = label_fields.data();
   const char* const end = at + label_fields.size();
   while (end - at >= 2 + kAround && labels.size() <= kMaxLabelsRead) {
-    const ptrdiff_t size = static_cast<signed char>(at[1]);
-    const ptrdiff_t name_size = static_cast<signed char>(at[3]);
-    if (at[0] != kLabelTag || size > end - at - 2 || at[2] != kNameTag || name_size < 0 ||
+    const ptrdiff_t size = static_cast<unsigned char>(at[1]);
+    const ptrdiff_t name_size = static_cast<unsigned char>(at[3]);
+    if (at[0] != kLabelTag || size > std::min(kMaxOneByte, end - at - 2) || at[2] != kNameTag ||
         name_size + kAround > size) {
       break;
     }
