@@ -4,6 +4,7 @@ A node with a dead sink is filled until it refuses, the sink comes back, the nod
 in the files once, no refused one is. On a tmpfs (needs the right to mount) and with storage.max_disk as the limit.
 FOREBAY_TEST_DISK_MB scales the size of the disk, FOREBAY_TEST_DISK_RIDES the number of rides.
 """
+import ctypes
 import os
 import random
 import subprocess
@@ -75,17 +76,26 @@ class FatSenders(Senders):
         super().deliver(types.SimpleNamespace(send=send), request, profile)
 
 
+def exchange(first, second):
+    """Two names in one step: between two steps the node would make a new root."""
+    at_cwd, rename_exchange = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(at_cwd, bytes(first), at_cwd, bytes(second), rename_exchange) != 0:
+        raise OSError(ctypes.get_errno(), f"exchange {first} and {second}")
+
+
 def block(node):
     """The sink's root is a file: nothing can be delivered."""
-    if node.out.exists():
-        node.out.rename(node.folder / "out.away")
-    node.out.write_text("not a directory")
+    node.out.mkdir(exist_ok=True)
+    away = node.out.with_name("out.away")
+    away.write_text("not a directory")
+    exchange(away, node.out)
 
 
 def unblock(node):
-    node.out.unlink()
-    if (node.folder / "out.away").exists():
-        (node.folder / "out.away").rename(node.out)
+    away = node.out.with_name("out.away")
+    exchange(away, node.out)
+    away.unlink()
 
 
 def full(node):
