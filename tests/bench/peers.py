@@ -249,7 +249,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=8, help="of each load")
     parser.add_argument("--programs", type=lambda text: text.split(","), default=list(PROGRAMS), help=", ".join(PROGRAMS))
-    parser.add_argument("--payload", type=lambda text: text.split(","), default=["reference"], help=", ".join(PAYLOADS))
+    parser.add_argument("--payload", type=lambda text: text.split(","), default=["reference"],
+                        help=", ".join(PAYLOADS).replace("%", "%%"))
     parser.add_argument("--matrix", action="store_true", help="all payloads")
     parser.add_argument("--out", default=str(ROOT / "tests/bench/results/peers.json"))
     parser.add_argument("--dir", default=None, help="where the scratch folder goes")
