@@ -332,6 +332,35 @@ def test_answers_of_grpc(make_forebay, tmp_path):
     check(node)
 
 
+def test_more_calls_at_once_than_there_is_room_for_are_told_to_come_again(make_forebay):
+    node = start(make_forebay)
+    # Small when sent and 8 MiB to inflate, so that calls come faster than they end.
+    body = gzip.compress(REQUEST + b"\x7a" + b"\x80\x80\x80\x04" + bytes(8 << 20))
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.insecure_channel(node.config["listen"]["otlp_grpc"], options) for _ in range(3)]
+    waiting, refused = list(range(240)), 0
+    for _ in range(20):
+        calls = {key: channels[key % 3].unary_unary(METHODS["logs"]).future(body, timeout=60, metadata=[("idempotency-key", str(key))])
+                 for key in waiting}
+        waiting = []
+        for key, call in calls.items():
+            if call.code() == grpc.StatusCode.OK:
+                continue
+            trailers = dict(call.trailing_metadata() or ())
+            assert call.code() == grpc.StatusCode.UNAVAILABLE, call.details()
+            assert b"type.googleapis.com/google.rpc.RetryInfo" in trailers["grpc-status-details-bin"]
+            waiting.append(key)
+        refused += len(waiting)
+        if not waiting:
+            break
+    for channel in channels:
+        channel.close()
+    assert refused > 0 and not waiting, f"{refused} refused, {len(waiting)} never taken"
+    node.flush()
+    assert len(node.rows("OtelLogs")) == 240
+    check(node)
+
+
 def test_grpc_has_the_tls_credentials_and_tenants_of_the_ingest_port(make_forebay, tmp_path):
     authority = Authority(tmp_path / "authority")
     certificate, key = authority.issue("server")
