@@ -68,16 +68,16 @@ class Node:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FOREBAY_")}
         self.process = subprocess.Popen(command, stderr=self.log, env=environment)
         self.pid = self.process.pid
-        ports = {}
+        ports, wanted = {}, 3 if "listen.otlp_grpc" in settings else 2
         for _ in range(200):
             text = (self.folder / "serve.log").read_text()
             ports = dict(re.findall(r"msg=listening name=(\w+) address=(\S+)", text))
-            if len(ports) == 2:
+            if len(ports) == wanted:
                 break
             time.sleep(0.05)
-        if len(ports) != 2:
+        if len(ports) != wanted:
             sys.exit(f"the node did not start:\n{text}")
-        self.ingest, self.admin = ports["ingest"], ports["admin"]
+        self.ingest, self.admin, self.otlp_grpc = ports["ingest"], ports["admin"], ports.get("otlp_grpc")
 
     def flush(self, upload):
         url = f"http://{self.admin}/-/flush?upload={'true' if upload else 'false'}"
@@ -102,9 +102,9 @@ class Node:
         assert self.process.wait(60) == 0
 
 
-def load(node, *arguments):
-    """Runs `forebay load` against the node. Returns its report."""
-    command = [BINARY, "load", "--url", f"http://{node.ingest}/api/v1/write", *map(str, arguments), "--json"]
+def load(node, *arguments, url=None):
+    """Runs `forebay load` against the node. Returns its report. url: of another protocol."""
+    command = [BINARY, "load", "--url", url or f"http://{node.ingest}/api/v1/write", *map(str, arguments), "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
